@@ -1,0 +1,2 @@
+//! orlop
+fn main() {}

@@ -1,0 +1,2 @@
+//! containerd-shim-orlop-v2
+fn main() {}
