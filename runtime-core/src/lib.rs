@@ -1,1 +1,2 @@
 //! Orlop engine.
+pub mod sys;

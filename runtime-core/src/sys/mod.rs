@@ -1,0 +1,166 @@
+//! System calls, typed.  The only place of the tree where `unsafe` is allowed.
+//!
+//! Every function here is *bare*: it enters the kernel and nothing else.  It allocates nothing, takes no
+//! lock, touches no libc state (not even `errno`) and cannot panic, so the child half of a launch may call
+//! any of them between clone and execve (invariants I2 and I5).  Descriptors are close-on-exec from birth: a
+//! wrapper that makes one adds the flag itself.
+//!
+//! nix and libc serve the rest of the crate, in the parent half, where a safe wrapper of theirs exists.
+
+mod fs;
+mod mount;
+mod net;
+mod process;
+mod raw;
+
+pub use fs::*;
+pub use mount::*;
+pub use net::*;
+pub use process::*;
+
+use core::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// A descriptor number, without ownership.
+///
+/// The child half works on these: its descriptors end with its execve or its exit, and a destructor has no
+/// place between clone and execve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fd(pub RawFd);
+
+impl Fd {
+    /// The current working directory, where a call takes a directory descriptor.
+    pub const CWD: Self = Self(libc::AT_FDCWD);
+}
+
+impl From<&OwnedFd> for Fd {
+    fn from(fd: &OwnedFd) -> Self {
+        Self(fd.as_raw_fd())
+    }
+}
+
+impl From<BorrowedFd<'_>> for Fd {
+    fn from(fd: BorrowedFd<'_>) -> Self {
+        Self(fd.as_raw_fd())
+    }
+}
+
+/// A failed system call: which one, and the kernel's error number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SysError {
+    /// The call that failed.
+    pub call: Call,
+    /// The kernel's error number, positive (`errno(3)`).
+    pub errno: i32,
+}
+
+/// What the functions of this module return.
+pub type Result<T> = core::result::Result<T, SysError>;
+
+impl SysError {
+    /// The text of the error number, as `strerror(3)` words it in the C locale.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        nix::errno::Errno::from_raw(self.errno).desc()
+    }
+}
+
+impl fmt::Debug for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.call.name(), nix::errno::Errno::from_raw(self.errno))
+    }
+}
+
+impl fmt::Display for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call.name(), self.reason())
+    }
+}
+
+impl std::error::Error for SysError {}
+
+macro_rules! calls {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        /// A system call, or a use of a multiplexed one, by the name its manual page has.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        #[allow(missing_docs)]
+        pub enum Call { $($variant),* }
+
+        impl Call {
+            const ALL: &'static [Call] = &[$(Call::$variant),*];
+
+            /// The name in the manual.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Call::$variant => $name),* }
+            }
+        }
+    };
+}
+
+calls! {
+    Accept = "accept4", Bind = "bind", Capset = "capset", Chdir = "chdir", Check = "check", Chroot = "chroot",
+    ClockGettime = "clock_gettime", Clone3 = "clone3", Close = "close", CloseRange = "close_range",
+    CopyFileRange = "copy_file_range", Dup3 = "dup3", Execve = "execve", Faccessat2 = "faccessat2", Fchdir = "fchdir",
+    Fchmod = "fchmod", Fchmodat = "fchmodat", Fchownat = "fchownat", Fcntl = "fcntl", Fsconfig = "fsconfig",
+    Fsmount = "fsmount", Fsopen = "fsopen", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents64 = "getdents64",
+    Getxattr = "fgetxattr", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill", Listen = "listen",
+    Mkdirat = "mkdirat", Mknodat = "mknodat", Mount = "mount", MountSetattr = "mount_setattr",
+    MoveMount = "move_mount", OpenTree = "open_tree", Openat = "openat", Openat2 = "openat2",
+    Personality = "personality", PidfdOpen = "pidfd_open", PidfdSendSignal = "pidfd_send_signal",
+    PivotRoot = "pivot_root", Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlinkat = "readlinkat",
+    Recvmsg = "recvmsg", RtSigaction = "rt_sigaction", RtSigprocmask = "rt_sigprocmask",
+    SchedSetaffinity = "sched_setaffinity", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Sendmsg = "sendmsg",
+    SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
+    Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
+    Setsid = "setsid", Socket = "socket", Socketpair = "socketpair", Statx = "statx", Symlinkat = "symlinkat", Umount = "umount2",
+    Unlinkat = "unlinkat", Unshare = "unshare", Waitid = "waitid", Write = "write", Bpf = "bpf", Setxattr = "fsetxattr",
+    Setpriority = "setpriority",
+}
+
+impl Call {
+    /// The call with this number in a record of the launch protocol; `None` for a number that is none.
+    #[must_use]
+    pub fn from_number(n: u16) -> Option<Self> {
+        Self::ALL.get(usize::from(n)).copied()
+    }
+}
+
+/// Turns the kernel's answer into a result.
+#[inline]
+fn check(call: Call, ret: isize) -> Result<usize> {
+    if ret < 0 {
+        // The kernel's error numbers are 1..=4095, so the negated value fits.
+        #[allow(clippy::cast_possible_truncation)]
+        Err(SysError { call, errno: -ret as i32 })
+    } else {
+        #[allow(clippy::cast_sign_loss)]
+        Ok(ret as usize)
+    }
+}
+
+/// Calls the kernel and checks the answer: `call!(Call::Openat, SYS_openat, dir, path, flags)`.
+///
+/// Expands to an unsafe operation: use it in an `unsafe` block that says why its arguments are valid.
+macro_rules! call {
+    ($call:expr, $n:ident $(, $arg:expr)* $(,)?) => {{
+        #[allow(unused_mut, unused_assignments)]
+        let args = {
+            let mut args = [0usize; 6];
+            let mut i = 0;
+            $( args[i] = $crate::sys::raw::Arg::arg($arg); i += 1; )*
+            let _ = i;
+            args
+        };
+        $crate::sys::check($call, $crate::sys::raw::syscall6(libc::$n, args))
+    }};
+}
+use call;
+
+/// The descriptor in a kernel answer.
+#[inline]
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+fn fd(ret: usize) -> Fd {
+    Fd(ret as i32)
+}
