@@ -1,0 +1,43 @@
+# The front door.  Every target is one script or one cargo command; `make help` lists them.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# `help` prints what follows the two hashes of a target.
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: ## build, make a bundle, run a container in it, print what it sees (root or ordinary user)
+	@scripts/demo
+
+.PHONY: test
+test: ## pass all tests; as root, install what they need, and test rootless as an ordinary user too
+	@scripts/test
+
+.PHONY: ci
+ci: ## all that a change must pass: format, lints, docs, dependencies, tests, demos
+	@.ci/run
+
+.PHONY: lint
+lint: ## check the format, the lints and the documentation; change nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+.PHONY: bench
+bench: ## compare orlop with runc and crun on the same bundles (root)
+	@scripts/bench
+
+.PHONY: build
+build: ## build the release binaries: orlop and containerd-shim-orlop-v2
+	cargo build --release -p orlop -p containerd-shim-orlop-v2
+
+.PHONY: install
+install: build ## install the binaries below PREFIX (/usr/local); DESTDIR goes before it
+	@scripts/install "$(DESTDIR)$(PREFIX)"
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean

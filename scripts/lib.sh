@@ -1,0 +1,75 @@
+# Shared by the scripts beside it: where things are, and what to do when a tool is missing.
+# Sourced by bash with the working directory at the root of the checkout.
+# shellcheck shell=bash
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# The Debian package that brings a tool; the key is what have() can test for.
+package_of() {
+    case $1 in
+    gcc) echo gcc libc6-dev ;;
+    newuidmap) echo uidmap ;;
+    setpriv) echo util-linux ;;
+    busybox) echo busybox-static ;;
+    libseccomp) echo libseccomp-dev ;;
+    *) echo "$1" ;;
+    esac
+}
+
+have() {
+    case $1 in
+    libseccomp) [ -e /usr/include/seccomp.h ] || [ -e /usr/local/include/seccomp.h ] ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+# need TOOL...: installs what is missing when root, says exactly what to install when not.
+need() {
+    local tool missing=() packages=()
+    for tool; do
+        have "$tool" || missing+=("$tool")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    for tool in "${missing[@]}"; do
+        # shellcheck disable=SC2207 # package names hold no blanks; one tool may need two packages
+        packages+=($(package_of "$tool"))
+    done
+    if ! is_root; then
+        die "missing: ${missing[*]}; install with: sudo apt-get install -y ${packages[*]}"
+    fi
+    command -v apt-get >/dev/null 2>&1 ||
+        die "missing: ${missing[*]}; there is no apt-get here: install what provides them (Debian: ${packages[*]})"
+    say "installing ${packages[*]}"
+    # Progress is noise; the words of a failure are not.
+    DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null ||
+        die "apt-get could not install: ${packages[*]}"
+    for tool in "${missing[@]}"; do
+        have "$tool" || die "$tool is still missing after installing $(package_of "$tool")"
+    done
+}
+
+# A distribution's own Rust is usually too old for this workspace, so apt is not asked for it.
+need_rust() {
+    if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+    fi
+    command -v cargo >/dev/null 2>&1 ||
+        die "missing: cargo (Rust $(rust_version) or later); install with:" \
+            "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+    need gcc
+}
+
+rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
+
+# Where cargo puts an artifact of profile $1.  The workspace always names a target (.cargo/config.toml), so
+# there is a directory for it below the target directory, which the user may have moved.
+artifact_dir() {
+    local base host
+    base=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    [ -n "$base" ] || die "cargo metadata does not name the target directory"
+    host=${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+    echo "$base/$host/$1"
+}
