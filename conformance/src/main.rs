@@ -1,2 +1,2 @@
-//! conformance
+//! The command: `conformance bench`.
 fn main() {}

@@ -1,0 +1,155 @@
+//! The few system calls this crate needs and nix lacks.  The only `unsafe` of the crate.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_int, c_long, c_ulong};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::unistd::Pid;
+
+/// libc's own constant overflows an int.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Turns the `-1` of a system call into the errno behind it.
+fn check(ret: c_long) -> io::Result<c_long> {
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
+}
+
+/// Forks, runs `child` in the new process and ends that with the returned status.
+///
+/// For programs of a single thread: the child may then use everything the parent could.
+pub fn fork_child(child: impl FnOnce() -> c_int) -> io::Result<Pid> {
+    clone3_child(0, None, child)
+}
+
+/// As [`fork_child`], in new namespaces (`CLONE_NEW*` in `flags`) and, if given, in another cgroup of v2.
+pub fn clone3_child(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> c_int,
+) -> io::Result<Pid> {
+    // SAFETY: clone_args is plain integers, for which zero means "not asked for".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    if let Some(fd) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd().unsigned_abs().into();
+    }
+    // SAFETY: without CLONE_VM the child has its own copy of the memory, and no stack is asked for: this is
+    // a fork.  `args` lives until the call returns and the size given is its own.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    let pid = check(ret)?;
+    if pid == 0 {
+        let status = child();
+        // SAFETY: _exit takes any status and does not return; buffers of the parent's copy stay unwritten.
+        unsafe { libc::_exit(status) }
+    }
+    Ok(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)))
+}
+
+/// What `sched_getattr` says of the calling thread.
+#[derive(Debug, Clone, Copy)]
+pub struct SchedAttr {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// The nice value, for `SCHED_OTHER` and `SCHED_BATCH`.
+    pub nice: i32,
+    /// The static priority, for `SCHED_FIFO` and `SCHED_RR`.
+    pub priority: u32,
+    /// Nanoseconds, for `SCHED_DEADLINE`.
+    pub runtime: u64,
+    /// Nanoseconds, for `SCHED_DEADLINE`.
+    pub deadline: u64,
+    /// Nanoseconds, for `SCHED_DEADLINE`.
+    pub period: u64,
+}
+
+/// `sched_getattr(2)` of the calling thread.
+pub fn sched_getattr() -> io::Result<SchedAttr> {
+    // The kernel's layout, first version (48 bytes), which every kernel knows.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Raw {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let mut raw = Raw::default();
+    // SAFETY: the kernel writes at most the size given, which is that of `raw`.
+    check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut raw, size_of::<Raw>(), 0) })?;
+    let Raw { policy, flags, nice, priority, runtime, deadline, period, .. } = raw;
+    Ok(SchedAttr { policy, flags, nice, priority, runtime, deadline, period })
+}
+
+/// The I/O priority of the calling thread as `(class, level)`.
+pub fn ioprio_get() -> io::Result<(i64, i64)> {
+    const IOPRIO_WHO_PROCESS: c_int = 1;
+    // SAFETY: the call takes two integers.
+    let raw = check(unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) })?;
+    Ok((raw >> 13, raw & 7))
+}
+
+/// The NUMA memory policy of the calling thread: mode with its flags, and the nodes.
+pub fn get_mempolicy() -> io::Result<(c_int, Vec<usize>)> {
+    const WORDS: usize = 16;
+    let mut mode: c_int = 0;
+    let mut mask = [0 as c_ulong; WORDS];
+    let bits = WORDS * c_ulong::BITS as usize;
+    // SAFETY: the kernel writes one int and at most `bits` bits, which is the length of `mask`.
+    check(unsafe {
+        libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, mask.as_mut_ptr(), bits as c_ulong, 0, 0)
+    })?;
+    let nodes = (0..bits).filter(|bit| mask[bit / 64] >> (bit % 64) & 1 == 1).collect();
+    Ok((mode, nodes))
+}
+
+/// The session keyring of the caller: its serial number and its description (`type;uid;gid;perm;name`).
+pub fn session_keyring() -> io::Result<(i32, String)> {
+    const KEY_SPEC_SESSION_KEYRING: c_int = -3;
+    const KEYCTL_GET_KEYRING_ID: c_int = 0;
+    const KEYCTL_DESCRIBE: c_int = 6;
+    // SAFETY: the call takes integers only.
+    let id = check(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0)
+    })?;
+    let mut text = [0u8; 512];
+    // SAFETY: the kernel writes at most the length given, less than the buffer, so a NUL always remains.
+    check(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, id, text.as_mut_ptr(), text.len() - 1)
+    })?;
+    let name = CStr::from_bytes_until_nul(&text).map_err(io::Error::other)?;
+    Ok((i32::try_from(id).map_err(io::Error::other)?, name.to_string_lossy().into_owned()))
+}
+
+/// The securebits of the calling thread.
+pub fn securebits() -> io::Result<c_int> {
+    // SAFETY: this prctl takes no pointer.
+    let ret = unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) };
+    check(c_long::from(ret))?;
+    Ok(ret)
+}
+
+/// Rows and columns of a terminal.
+pub fn winsize(tty: impl AsFd) -> io::Result<(u16, u16)> {
+    // SAFETY: winsize is plain integers.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: TIOCGWINSZ writes one struct winsize.
+    let ret = unsafe { libc::ioctl(tty.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    check(c_long::from(ret))?;
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// Makes `tty` the controlling terminal of this session (the caller must be a session leader without one).
+pub fn set_controlling_tty(tty: impl AsFd) -> io::Result<()> {
+    // SAFETY: TIOCSCTTY takes an integer.
+    let ret = unsafe { libc::ioctl(tty.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) };
+    check(c_long::from(ret)).map(drop)
+}
