@@ -1,0 +1,71 @@
+//! The compiler: a pure function from a validated configuration to a [`Plan`] (invariant I1).
+//!
+//! Nothing here makes a system call or reads a file.  What the compiler must know of the host comes in as [`HostFacts`].
+
+mod step;
+
+pub use step::*;
+
+use crate::cgroup;
+use std::ffi::CString;
+use std::path::PathBuf;
+
+/// What the compiler is told about the host; gathered by [`crate::host`].
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// Kernel release, as major and minor.
+    pub kernel: (u32, u32),
+    /// Effective user id of the caller.
+    pub euid: u32,
+    /// Effective group id of the caller.
+    pub egid: u32,
+    /// Permitted capabilities of the caller, a bit for each.
+    pub permitted: u64,
+    /// Bounding set of the caller.
+    pub bounding: u64,
+    /// The caller may create mount namespaces and mount in its own user namespace (`CAP_SYS_ADMIN`).
+    pub privileged: bool,
+    /// Whether the caller is in a user namespace other than the first one (nested).
+    pub in_user_namespace: bool,
+    /// newuidmap and newgidmap are there.
+    pub map_helpers: bool,
+    /// How cgroups are mounted.
+    pub cgroups: cgroup::Layout,
+    /// The caller's own cgroups.
+    pub own_cgroups: cgroup::OwnCgroups,
+    /// AppArmor is enabled.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
+}
+
+/// What the command line, or the embedding program, adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`: descriptors 3 to 3+n-1 are passed on (after those of `LISTEN_FDS`).
+    pub preserve_fds: u32,
+    /// `LISTEN_FDS` of the caller: socket activation.
+    pub listen_fds: u32,
+    /// `LISTEN_FDNAMES` of the caller.
+    pub listen_fdnames: Option<String>,
+    /// `NOTIFY_SOCKET` of the caller: the socket's directory is mounted at `/run/notify`, and the variable is set.
+    pub notify_socket: Option<PathBuf>,
+    /// Whether `start` comes later, by another process (create), or at once (run).
+    pub detach_start: bool,
+    /// `--ignore-unsupported`: what is not built yet becomes a warning.
+    pub ignore_unsupported: bool,
+}
+
+/// Nothing below this line is reached by the child half.
+pub(crate) fn c_string(s: &str) -> CString {
+    // The loader refuses NUL bytes in every string.
+    CString::new(s.replace('\0', "")).unwrap_or_default()
+}
