@@ -64,12 +64,18 @@ need_rust() {
 
 rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
 
+target_dir() {
+    local base
+    base=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    [ -n "$base" ] || die "cargo metadata does not name the target directory"
+    echo "$base"
+}
+
 # Where cargo puts an artifact of profile $1.  The workspace always names a target (.cargo/config.toml), so
 # there is a directory for it below the target directory, which the user may have moved.
 artifact_dir() {
     local base host
-    base=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    [ -n "$base" ] || die "cargo metadata does not name the target directory"
+    base=$(target_dir)
     host=${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
     echo "$base/$host/$1"
 }
