@@ -43,9 +43,10 @@ need() {
         die "missing: ${missing[*]}; there is no apt-get here: install what provides them (Debian: ${packages[*]})"
     say "installing ${packages[*]}"
     # Progress is noise; the words of a failure are not.
-    DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null ||
+    export DEBIAN_FRONTEND=noninteractive
+    if ! apt-get -qq update || ! apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null; then
         die "apt-get could not install: ${packages[*]}"
+    fi
     for tool in "${missing[@]}"; do
         have "$tool" || die "$tool is still missing after installing $(package_of "$tool")"
     done
