@@ -1,2 +1,3 @@
 //! Orlop engine.
+pub mod spec;
 pub mod sys;

@@ -1,0 +1,106 @@
+//! Faults, and the collector that gathers them.
+
+use std::fmt;
+
+/// One fault of a config.json.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where: a JSON path such as `linux.namespaces[3].path`; empty for the file as a whole.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// All faults of a config.json, in the order of the file format's documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError {
+    /// Never empty.
+    pub faults: Vec<Fault>,
+}
+
+impl SpecError {
+    /// An error about the file as a whole.
+    pub(super) fn whole(message: impl Into<String>) -> Self {
+        Self { faults: vec![Fault { path: String::new(), message: message.into() }] }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [one] if one.path.is_empty() => f.write_str(&one.message),
+            [one] => write!(f, "invalid config.json: {one}"),
+            many => {
+                write!(f, "invalid config.json: {} faults:", many.len())?;
+                many.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// Gathers faults and warnings while a config is checked.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault { path: path.into(), message: message.into() });
+    }
+
+    pub(super) fn warn(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
+        self.warnings.push(format!("{path}: {message}"));
+    }
+}
+
+/// `parent.key`, or `parent["key"]` where the key could be mistaken for several.
+pub(super) fn member(parent: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    match (plain, parent.is_empty()) {
+        (true, true) => key.to_owned(),
+        (true, false) => format!("{parent}.{key}"),
+        (false, _) => format!("{parent}[{key:?}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fault_is_one_line_and_several_are_a_list() {
+        let mut report = Report::default();
+        report.fault("root.path", "required");
+        let one = SpecError { faults: report.faults.clone() };
+        assert_eq!(one.to_string(), "invalid config.json: root.path: required");
+        report.fault("process.cwd", "required");
+        let two = SpecError { faults: report.faults };
+        assert_eq!(
+            two.to_string(),
+            "invalid config.json: 2 faults:\n  root.path: required\n  process.cwd: required"
+        );
+        assert_eq!(SpecError::whole("cannot read x").to_string(), "cannot read x");
+    }
+
+    #[test]
+    fn a_key_with_dots_is_quoted() {
+        assert_eq!(member("", "root"), "root");
+        assert_eq!(member("linux", "sysctl"), "linux.sysctl");
+        assert_eq!(member("linux.sysctl", "net.core.x"), "linux.sysctl[\"net.core.x\"]");
+        assert_eq!(member("annotations", ""), "annotations[\"\"]");
+    }
+}
