@@ -4,4 +4,5 @@
 //! it sees from inside, so that a test observes effects and not calls.  The crate asks nothing of the runtime
 //! but its command line; which one is tested is said by `ORLOP_RUNTIME`.
 
+pub mod config;
 pub mod sys;

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_int, c_long, c_ulong};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::unistd::Pid;
 
@@ -152,4 +152,13 @@ pub fn set_controlling_tty(tty: impl AsFd) -> io::Result<()> {
     // SAFETY: TIOCSCTTY takes an integer.
     let ret = unsafe { libc::ioctl(tty.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) };
     check(c_long::from(ret)).map(drop)
+}
+
+/// A descriptor of a process, readable when it has ended; close-on-exec.
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

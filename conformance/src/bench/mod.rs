@@ -1,0 +1,110 @@
+//! Compares runtimes with each other and with the floor, on the same bundles, in the same minutes.
+//!
+//! The runs are interleaved and their order rotates, so that what the machine does meanwhile meets all alike.
+//! Wall time is from `posix_spawn` to the end of the process; system calls, processes and memory are counted in
+//! one run more, under ptrace, outside of the timing.
+
+mod measure;
+mod options;
+mod report;
+mod trace;
+mod world;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use measure::Stopwatch;
+use options::Options;
+use trace::Counts;
+use world::World;
+
+pub use options::USAGE;
+
+/// What stops a bench: a sentence.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What is known of one contender on one bundle.
+pub struct Series {
+    /// The name it was given on the command line.
+    pub name: String,
+    /// Wall times, in the order they were taken.
+    pub times: Vec<Duration>,
+    /// From the run under ptrace.
+    pub counts: Counts,
+}
+
+/// The outcome for one bundle.
+pub struct Table {
+    /// `plain` or `docker-like`.
+    pub bundle: String,
+    /// Contenders that took part, as given.
+    pub series: Vec<Series>,
+    /// Contenders that could not run this bundle, with their own words.
+    pub dropped: Vec<(String, String)>,
+}
+
+/// Runs `conformance bench`.
+pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+    let Some(options) = options::parse(args)? else { return Ok(()) };
+    let world = World::prepare(&options)?;
+    let stopwatch = Stopwatch::new()?;
+    let mut tables = Vec::new();
+    for bundle in world.bundles() {
+        tables.push(run_bundle(&options, &world, &stopwatch, bundle)?);
+    }
+    let facts = world.facts();
+    print!("{}", report::markdown(&options, &facts, &tables));
+    if let Some(path) = &options.json {
+        std::fs::write(path, report::json(&options, &facts, &tables))?;
+    }
+    Ok(())
+}
+
+fn run_bundle(
+    options: &Options,
+    world: &World,
+    stopwatch: &Stopwatch,
+    bundle: &str,
+) -> Result<Table, Failure> {
+    let mut table = Table { bundle: bundle.to_owned(), series: Vec::new(), dropped: Vec::new() };
+    let mut fit = Vec::new();
+    for contender in &options.contenders {
+        match stopwatch.rehearse(world, &world.command(contender, bundle))? {
+            None => fit.push(contender),
+            Some(words) => table.dropped.push((contender.name.clone(), words)),
+        }
+    }
+    let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for round in 0..options.warm_up + options.rounds {
+        for at in 0..fit.len() {
+            let contender = fit[(at + round) % fit.len()];
+            let time = stopwatch.time(world, &world.command(contender, bundle))?;
+            if round >= options.warm_up {
+                times.entry(&contender.name).or_default().push(time);
+            }
+        }
+    }
+    for contender in &fit {
+        table.series.push(Series {
+            name: contender.name.clone(),
+            times: times.remove(contender.name.as_str()).unwrap_or_default(),
+            counts: trace::count(&world.command(contender, bundle), &world.payload(bundle))?,
+        });
+    }
+    Ok(table)
+}

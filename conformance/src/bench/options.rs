@@ -1,0 +1,206 @@
+//! The command line of `conformance bench`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+
+/// Help text.
+pub const USAGE: &str = "\
+usage: conformance bench [options]
+
+  --runtime NAME=PATH[,GLOBAL-ARG…]  a runtime to measure, with further global arguments (may be repeated;
+                                     default: the orlop beside this program, and runc and crun from PATH)
+  --bundle NAME                      plain or docker-like (may be repeated; default: both)
+  --rounds N                         measured rounds (default 30)
+  --warm-up N                        rounds before that, not measured (default 3)
+  --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
+                                     a hybrid host is not seen, because crun refuses one that holds controllers;
+                                     host: as it is; auto (default): v1 where crun would refuse, else host
+  --with-resources                   give every runtime memory, cpu and pids limits
+  --seccomp FILE                     give every runtime the seccomp object in FILE (linux.seccomp)
+  --json FILE                        also write the figures as JSON
+  --dir DIR                          where bundles and state are made for the time (default: the system's)
+
+Markdown goes to standard output.  Needs root.  The floor is always measured beside the runtimes.
+";
+
+/// One program to be measured.
+#[derive(Clone)]
+pub struct Contender {
+    /// The name in the tables.
+    pub name: String,
+    /// The program.
+    pub path: PathBuf,
+    /// Global arguments before the sub-command.
+    pub global: Vec<OsString>,
+    /// The floor has a command line of its own.
+    pub floor: bool,
+}
+
+/// Which cgroup hierarchies the measured programs see.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum CgroupView {
+    /// v1 where crun would refuse the host's layout.
+    Auto,
+    /// As it is.
+    Host,
+    /// Without the v2 hierarchy of a hybrid host.
+    V1,
+}
+
+/// All of it.
+pub struct Options {
+    /// The runtimes, then the floor.
+    pub contenders: Vec<Contender>,
+    /// Names of bundles.
+    pub bundles: Vec<String>,
+    /// Measured rounds.
+    pub rounds: usize,
+    /// Rounds before.
+    pub warm_up: usize,
+    /// Which hierarchies are seen.
+    pub view: CgroupView,
+    /// Limits for all.
+    pub resources: bool,
+    /// A seccomp profile for all.
+    pub seccomp: Option<PathBuf>,
+    /// Where figures go as JSON.
+    pub json: Option<PathBuf>,
+    /// Where temporary files are made.
+    pub dir: PathBuf,
+    /// The probe: the container's program.
+    pub probe: PathBuf,
+}
+
+fn failure(text: impl Into<String>) -> Failure {
+    Failure(text.into())
+}
+
+/// Looks a program up in PATH.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+fn contender(text: &str) -> Result<Contender, Failure> {
+    let (name, rest) =
+        text.split_once('=').ok_or_else(|| failure(format!("--runtime {text}: want NAME=PATH[,ARG…]")))?;
+    let mut words = rest.split(',');
+    let path = PathBuf::from(words.next().unwrap_or_default());
+    if !path.is_file() {
+        return Err(failure(format!("--runtime {name}: {} is not a file", path.display())));
+    }
+    let path = path.canonicalize()?;
+    Ok(Contender { name: name.to_owned(), path, global: words.map(Into::into).collect(), floor: false })
+}
+
+fn sibling(own: &Path, name: &str) -> PathBuf {
+    own.with_file_name(name)
+}
+
+fn default_contenders(own: &Path) -> Vec<Contender> {
+    let orlop = Some(sibling(own, "orlop")).filter(|path| path.is_file());
+    let found = [("orlop", orlop), ("runc", in_path("runc")), ("crun", in_path("crun"))];
+    let contender = |(name, path): (&str, Option<PathBuf>)| {
+        Some(Contender { name: name.to_owned(), path: path?, global: Vec::new(), floor: false })
+    };
+    found.into_iter().filter_map(contender).collect()
+}
+
+fn count(value: &OsStr, flag: &str) -> Result<usize, Failure> {
+    let number = value.to_str().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| failure(format!("{flag}: not a number: {}", value.display())))
+}
+
+fn text(value: &OsStr, flag: &str) -> Result<String, Failure> {
+    value.to_str().map(str::to_owned).ok_or_else(|| failure(format!("{flag}: not UTF-8")))
+}
+
+fn view(value: &OsStr) -> Result<CgroupView, Failure> {
+    match value.to_str() {
+        Some("auto") => Ok(CgroupView::Auto),
+        Some("host") => Ok(CgroupView::Host),
+        Some("v1") => Ok(CgroupView::V1),
+        _ => Err(failure("--cgroup-view: want auto, host or v1")),
+    }
+}
+
+impl Options {
+    fn set(&mut self, flag: &str, value: &OsStr) -> Result<(), Failure> {
+        match flag {
+            "--runtime" => self.contenders.push(contender(&text(value, flag)?)?),
+            "--bundle" => match text(value, flag)? {
+                name if name == "plain" || name == "docker-like" => self.bundles.push(name),
+                name => return Err(failure(format!("--bundle {name}: want plain or docker-like"))),
+            },
+            "--rounds" => self.rounds = count(value, flag)?.max(1),
+            "--warm-up" => self.warm_up = count(value, flag)?,
+            "--cgroup-view" => self.view = view(value)?,
+            "--seccomp" => self.seccomp = Some(value.into()),
+            "--json" => self.json = Some(std::path::absolute(value)?),
+            "--dir" => self.dir = std::path::absolute(value)?,
+            _ => return Err(failure(format!("{flag}: no such option\n\n{USAGE}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Reads the command line; nothing when it only asked for help.
+pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
+    let own = std::env::current_exe()?;
+    let mut options = Options {
+        contenders: Vec::new(),
+        bundles: Vec::new(),
+        rounds: 30,
+        warm_up: 3,
+        view: CgroupView::Auto,
+        resources: false,
+        seccomp: None,
+        json: None,
+        dir: std::env::temp_dir(),
+        probe: sibling(&own, "probe"),
+    };
+    let mut words = args.into_iter();
+    while let Some(word) = words.next() {
+        let flag = text(&word, "the command line")?;
+        match flag.as_str() {
+            "--help" | "-h" => {
+                print!("{USAGE}");
+                return Ok(None);
+            }
+            "--with-resources" => options.resources = true,
+            _ => match flag.split_once('=') {
+                Some((name, value)) if flag.starts_with("--") => options.set(name, OsStr::new(value))?,
+                _ => {
+                    let value = words
+                        .next()
+                        .ok_or_else(|| failure(format!("{flag}: a value is missing\n\n{USAGE}")))?;
+                    options.set(&flag, &value)?;
+                }
+            },
+        }
+    }
+    if options.contenders.is_empty() {
+        options.contenders = default_contenders(&own);
+    }
+    if options.bundles.is_empty() {
+        options.bundles = vec!["plain".to_owned(), "docker-like".to_owned()];
+    }
+    let floor = sibling(&own, "floor");
+    for needed in [&floor, &options.probe] {
+        if !needed.is_file() {
+            return Err(failure(format!(
+                "{} is missing: cargo build --release -p conformance",
+                needed.display()
+            )));
+        }
+    }
+    options.contenders.push(Contender {
+        name: "floor".to_owned(),
+        path: floor,
+        global: Vec::new(),
+        floor: true,
+    });
+    Ok(Some(options))
+}

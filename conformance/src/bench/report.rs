@@ -1,0 +1,129 @@
+//! The figures as Markdown and JSON.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::options::Options;
+use super::{Series, Table};
+
+/// Order statistics of a series, in milliseconds.
+struct Summary {
+    minimum: f64,
+    quartile: f64,
+    median: f64,
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn summary(series: &Series) -> Summary {
+    let mut times: Vec<f64> = series.times.iter().copied().map(milliseconds).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |quarter: usize| {
+        times.get((times.len().saturating_sub(1)) * quarter / 4).copied().unwrap_or(f64::NAN)
+    };
+    Summary { minimum: at(0), quartile: at(1), median: at(2) }
+}
+
+/// One table of times: a row for each contender, the ratio of first quartiles to each of the others.
+fn times(out: &mut String, table: &Table) {
+    let summaries: Vec<Summary> = table.series.iter().map(summary).collect();
+    let peers: String = table.series.iter().map(|series| format!(" ÷ {} |", series.name)).collect();
+    let _ = writeln!(out, "| | median | first quartile | minimum |{peers}");
+    let _ = writeln!(out, "|---|--:|--:|--:|{}", "--:|".repeat(table.series.len()));
+    for (series, own) in table.series.iter().zip(&summaries) {
+        let ratios: String =
+            summaries.iter().map(|other| format!(" {:.2} |", own.quartile / other.quartile)).collect();
+        let _ = writeln!(
+            out,
+            "| {} | {:.2} ms | {:.2} ms | {:.2} ms |{ratios}",
+            series.name, own.median, own.quartile, own.minimum
+        );
+    }
+}
+
+fn counts(out: &mut String, table: &Table) {
+    let _ = writeln!(
+        out,
+        "\n| | system calls | processes | threads | programs executed | peak RSS | largest process |\n\
+         |---|--:|--:|--:|--:|--:|--:|"
+    );
+    for series in &table.series {
+        let counts = &series.counts;
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} KiB | {} KiB |",
+            series.name,
+            counts.calls,
+            counts.processes,
+            counts.threads,
+            counts.execs,
+            counts.rss,
+            counts.largest_rss
+        );
+    }
+}
+
+/// The report for people.
+pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String {
+    let mut out = String::from("# `run` of a static `true`\n\n");
+    for fact in facts {
+        let _ = writeln!(out, "- {fact}.");
+    }
+    let _ = writeln!(
+        out,
+        "- {} rounds after {} to warm up, interleaved, in rotating order; wall time from posix_spawn to the end.\n\
+         - Ratios are of first quartiles.  Counts come from one run more under ptrace, without the container's own \
+         program; peak RSS is the VmHWM of the runtime's first process, and of the largest of all.",
+        options.rounds, options.warm_up
+    );
+    for contender in options.contenders.iter().filter(|contender| !contender.global.is_empty()) {
+        let words: Vec<_> = contender.global.iter().map(|word| word.to_string_lossy()).collect();
+        let _ = writeln!(out, "- {} is given {}.", contender.name, words.join(" "));
+    }
+    for table in tables {
+        let _ = writeln!(out, "\n## {}\n", table.bundle);
+        times(&mut out, table);
+        counts(&mut out, table);
+        for (name, words) in &table.dropped {
+            let _ = writeln!(out, "\n{name} cannot run this bundle here: {words}");
+        }
+    }
+    out
+}
+
+/// The same as JSON, with every single time.
+pub fn json(options: &Options, facts: &[String], tables: &[Table]) -> String {
+    let series = |series: &Series| {
+        let summary = summary(series);
+        json!({
+            "name": series.name,
+            "milliseconds": series.times.iter().copied().map(milliseconds).collect::<Vec<_>>(),
+            "median": summary.median, "first_quartile": summary.quartile, "minimum": summary.minimum,
+            "system_calls": series.counts.calls,
+            "system_calls_by_number": series.counts.by_number,
+            "processes": series.counts.processes,
+            "threads": series.counts.threads,
+            "programs_executed": series.counts.execs,
+            "peak_rss_kib": series.counts.rss,
+            "largest_process_rss_kib": series.counts.largest_rss,
+        })
+    };
+    let table = |table: &Table| {
+        json!({
+            "bundle": table.bundle,
+            "series": table.series.iter().map(series).collect::<Vec<_>>(),
+            "dropped": table.dropped.iter().map(|(name, words)| json!({ "name": name, "error": words })).collect::<Vec<_>>(),
+        })
+    };
+    let value = json!({
+        "rounds": options.rounds,
+        "warm_up": options.warm_up,
+        "facts": facts,
+        "tables": tables.iter().map(table).collect::<Vec<_>>(),
+    });
+    format!("{value:#}\n")
+}

@@ -1,0 +1,183 @@
+//! What the measured programs find: bundles, a place for state, and the cgroup hierarchies they see.
+
+use std::cell::Cell;
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use conformance::config;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::options::{CgroupView, Contender, Options};
+
+/// A command ready to be started, and how to clean up after it when it fails.
+pub struct Command {
+    /// The words, the program first.
+    pub words: Vec<CString>,
+    /// `delete --force` for the same container; nothing for the floor.
+    pub delete: Option<Vec<CString>>,
+}
+
+/// A directory of ours, removed with everything in it when dropped.
+pub struct World {
+    directory: PathBuf,
+    bundles: Vec<String>,
+    hidden: Option<PathBuf>,
+    hierarchies: usize,
+    serial: Cell<u64>,
+}
+
+/// The mount points of the cgroup hierarchies in sight: (v1, v2).
+fn hierarchies() -> Result<(Vec<PathBuf>, Vec<PathBuf>), Failure> {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let point = PathBuf::from(left.split(' ').nth(4).unwrap_or_default());
+        match right.split(' ').next() {
+            Some("cgroup") => first.push(point),
+            Some("cgroup2") => second.push(point),
+            _ => {}
+        }
+    }
+    Ok((first, second))
+}
+
+/// Takes the v2 hierarchy of a hybrid host out of our own sight; returns where it was.
+fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
+    let (first, second) = hierarchies()?;
+    let [unified] = second.as_slice() else { return Ok(None) };
+    let controllers = fs::read_to_string(unified.join("cgroup.controllers"))?;
+    let wanted = match view {
+        CgroupView::Host => false,
+        CgroupView::V1 => true,
+        CgroupView::Auto => !controllers.trim().is_empty(),
+    };
+    if !wanted || first.is_empty() {
+        return Ok(None);
+    }
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    umount2(unified, MntFlags::MNT_DETACH)?;
+    Ok(Some(unified.clone()))
+}
+
+fn make_bundle(directory: &Path, name: &str, options: &Options) -> Result<(), Failure> {
+    let bundle = directory.join(name);
+    let rootfs = bundle.join("rootfs");
+    for below in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(rootfs.join(below))?;
+    }
+    fs::copy(&options.probe, rootfs.join("bin/probe"))?;
+    symlink("probe", rootfs.join("bin/true"))?;
+    let files = directory.join("files");
+    fs::create_dir_all(&files)?;
+    for file in ["resolv.conf", "hostname", "hosts"] {
+        fs::write(files.join(file), "\n")?;
+        fs::write(rootfs.join("etc").join(file), "")?;
+    }
+    let mut config = match name {
+        "plain" => config::plain(&["/bin/true"]),
+        _ => config::docker_like(&["/bin/true"], &files.to_string_lossy()),
+    };
+    if options.resources {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 256 << 20 });
+        config["linux"]["resources"]["cpu"] = json!({ "shares": 512, "quota": 50_000, "period": 100_000 });
+        config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
+    }
+    if let Some(path) = &options.seccomp {
+        config["linux"]["seccomp"] = serde_json::from_slice::<Value>(&fs::read(path)?)?;
+    }
+    fs::write(bundle.join("config.json"), config.to_string())?;
+    Ok(())
+}
+
+fn c_words(words: Vec<OsString>) -> Vec<CString> {
+    words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+}
+
+impl World {
+    /// Makes the directory and its bundles.
+    pub fn prepare(options: &Options) -> Result<Self, Failure> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Failure("bench needs root: it compares containers with real cgroups".to_owned()));
+        }
+        let hidden = hide_unified(options.view)?;
+        let (first, second) = hierarchies()?;
+        let world = Self {
+            directory: options.dir.join(format!("orlop-bench-{}", std::process::id())),
+            bundles: options.bundles.clone(),
+            hidden,
+            hierarchies: first.len() + second.len(),
+            serial: Cell::new(0),
+        };
+        fs::create_dir_all(&world.directory)?;
+        for name in &world.bundles {
+            make_bundle(&world.directory, name, options)?;
+        }
+        Ok(world)
+    }
+
+    /// Their names.
+    pub fn bundles(&self) -> &[String] {
+        &self.bundles
+    }
+
+    /// The program the containers run.
+    pub fn payload(&self, bundle: &str) -> PathBuf {
+        self.directory.join(bundle).join("rootfs/bin/probe")
+    }
+
+    /// Sentences about the circumstances, for the report.
+    pub fn facts(&self) -> Vec<String> {
+        let hidden = self.hidden.as_ref().map_or_else(String::new, |path| {
+            format!(
+                "; the v2 hierarchy at {} holds controllers, which crun refuses beside v1, so all programs run in a \
+                 mount namespace without it, on the same unchanged bundle and with real cgroups",
+                path.display()
+            )
+        });
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        vec![
+            format!("Linux {}, {cpus} CPUs", release.trim()),
+            format!("{} cgroup hierarchies in sight{hidden}", self.hierarchies),
+        ]
+    }
+
+    /// The command with which a contender runs a bundle, under an id of its own.
+    pub fn command(&self, contender: &Contender, bundle: &str) -> Command {
+        let bundle = self.directory.join(bundle);
+        let mut words: Vec<OsString> = vec![contender.path.clone().into()];
+        if contender.floor {
+            words.extend(["--cgroups".into(), bundle.join("rootfs").into(), "/bin/true".into()]);
+            return Command { words: c_words(words), delete: None };
+        }
+        self.serial.set(self.serial.get() + 1);
+        let id = OsString::from(format!("bench-{}-{}", std::process::id(), self.serial.get()));
+        words.extend(contender.global.iter().cloned());
+        words.extend(["--root".into(), self.directory.join("state").join(&contender.name).into()]);
+        let mut delete = words.clone();
+        delete.extend(["delete".into(), "--force".into(), id.clone()]);
+        words.extend(["run".into(), "--bundle".into(), bundle.into(), id]);
+        Command { words: c_words(words), delete: Some(c_words(delete)) }
+    }
+
+    /// A file for a program's words on standard error.
+    pub fn stderr(&self) -> PathBuf {
+        self.directory.join("stderr")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            let shown = self.directory.as_os_str().as_bytes();
+            eprintln!("conformance: {} is left: {error}", String::from_utf8_lossy(shown));
+        }
+    }
+}
