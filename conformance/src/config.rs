@@ -150,3 +150,22 @@ fn docker_mounts(files: &str) -> Value {
         bind("hosts"),
     ])
 }
+
+/// [`plain`] for an ordinary user: a user namespace that maps root to `user` and `group` alone, and nothing that
+/// needs more than that (no cgroup, no gid for terminals).
+pub fn rootless(args: &[&str], user: u32, group: u32) -> Value {
+    let mut config = plain(args);
+    config["linux"]["namespaces"] = namespaces(&["pid", "network", "ipc", "uts", "mount", "user"]);
+    config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": user, "size": 1 }]);
+    config["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": group, "size": 1 }]);
+    config["linux"].as_object_mut().map(|linux| linux.remove("resources"));
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["type"] != "cgroup");
+        for mount in mounts {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| option != "gid=5");
+            }
+        }
+    }
+    config
+}

@@ -5,4 +5,5 @@
 //! but its command line; which one is tested is said by `ORLOP_RUNTIME`.
 
 pub mod config;
+pub mod harness;
 pub mod sys;

@@ -1,0 +1,62 @@
+//! Looks for what a container may have left behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Directories below the cgroup mounts whose name has `id` in it.
+fn cgroups(id: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut to_do = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = to_do.pop() {
+        // Another test's cgroup may vanish between being listed and being read.
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name().to_string_lossy().contains(id) {
+                found.push(format!("cgroup {}", entry.path().display()));
+            }
+            to_do.push(entry.path());
+        }
+    }
+    found
+}
+
+/// Mounts in this mount namespace below `directory`.
+fn mounts(directory: &Path) -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let shown = directory.to_string_lossy();
+    text.lines().filter(|line| line.contains(&*shown)).map(|line| format!("mount {line}")).collect()
+}
+
+/// Processes with a mount from `directory` or with `id` in their arguments.
+fn processes(id: &str, directory: &Path) -> Vec<String> {
+    let shown = directory.to_string_lossy();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let read = |name: &str| {
+            String::from_utf8_lossy(&fs::read(entry.path().join(name)).unwrap_or_default()).replace('\0', " ")
+        };
+        let arguments = read("cmdline");
+        // A process in the host's mount namespace that bound our directory would be a mount leak, found above.
+        if arguments.contains(id) || read("mountinfo").contains(&*shown) {
+            found.push(format!("process {pid} ({})", arguments.trim()));
+        }
+    }
+    found
+}
+
+/// Everything of the container `id`, whose files are below `directory` and state below `state`.
+pub fn find(id: &str, directory: &Path, state: &Path) -> Vec<String> {
+    let mut found = cgroups(id);
+    found.extend(mounts(directory));
+    found.extend(processes(id, directory));
+    if state.join(id).exists() {
+        found.push(format!("state {}", state.join(id).display()));
+    }
+    found
+}

@@ -1,0 +1,126 @@
+//! What the tests stand on: a bundle of its own for every test, the runtime under test, and the proof that
+//! nothing was left behind.
+//!
+//! - `ORLOP_RUNTIME`: the runtime (default: the `orlop` built beside the test).
+//! - `ORLOP_RUNTIME_ARGS`: further global arguments for it, separated by blanks.
+//! - `ORLOP_PROBE`: the probe (default: the one built beside the test).
+//! - `ORLOP_NO_SKIP`: a skip becomes a failure, for machines that are meant to run everything.
+
+mod container;
+mod leaks;
+mod output;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use container::{Container, NOBODY};
+pub use output::Output;
+
+/// The program under test, by the name of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// runc, the reference the tests were first held to.
+    Runc,
+    /// crun.
+    Crun,
+    /// Ours, and any other.
+    Other,
+}
+
+/// A file beside the running test, or one directory up (tests live in `deps`).
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the running test has a path");
+    let candidates = own.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    candidates.clone().find(|path| path.is_file()).unwrap_or_else(|| {
+        let tried: Vec<_> = candidates.map(|path| path.display().to_string()).collect();
+        panic!(
+            "{name} is not built: none of {} exists (cargo build -p orlop -p conformance)",
+            tried.join(", ")
+        )
+    })
+}
+
+/// The runtime under test.
+pub fn runtime_path() -> PathBuf {
+    std::env::var_os("ORLOP_RUNTIME").map_or_else(|| beside("orlop"), PathBuf::from)
+}
+
+/// The probe that fills root file systems.
+pub fn probe_path() -> PathBuf {
+    std::env::var_os("ORLOP_PROBE").map_or_else(|| beside("probe"), PathBuf::from)
+}
+
+/// Which runtime is under test.
+pub fn kind() -> Kind {
+    match runtime_path().file_name().and_then(|name| name.to_str()) {
+        Some("runc") => Kind::Runc,
+        Some("crun") => Kind::Crun,
+        _ => Kind::Other,
+    }
+}
+
+/// Says, past the capture of test output, that a test did not run and why.
+///
+/// # Panics
+/// When `ORLOP_NO_SKIP` is set.
+pub fn skip(reason: &str) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    let current = thread::current();
+    let name = current.name().unwrap_or("?");
+    assert!(std::env::var_os("ORLOP_NO_SKIP").is_none(), "{name} may not be skipped here: {reason}");
+    // Not eprintln!, which the test harness would swallow; a closed standard error is nobody's concern.
+    let _ = writeln!(std::io::stderr(), "SKIP {count}: {name}: {reason}");
+}
+
+/// Whether this process is root; skips the test when not.
+#[must_use]
+pub fn require_root() -> bool {
+    let root = is_root();
+    if !root {
+        skip("needs root");
+    }
+    root
+}
+
+/// Whether this process is root.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Skips a test that asks more than the reference runtime gives; `true` when it was skipped.
+#[must_use]
+pub fn beyond_runc(what: &str) -> bool {
+    let runc = kind() == Kind::Runc;
+    if runc {
+        skip(&format!("runc differs: {what}"));
+    }
+    runc
+}
+
+/// Whether a program can be found in PATH; skips the test when not.
+#[must_use]
+pub fn require_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join(name).is_file());
+    if !found {
+        skip(&format!("needs {name}"));
+    }
+    found
+}
+
+/// Waits until something holds.
+///
+/// # Panics
+/// When it does not within ten seconds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited 10 s in vain: {what}");
+        thread::sleep(Duration::from_millis(3));
+    }
+}
