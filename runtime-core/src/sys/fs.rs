@@ -124,16 +124,6 @@ pub fn write(fd: Fd, buf: &[u8]) -> Result<()> {
     }
 }
 
-/// Copies up to `len` bytes between regular files inside the kernel.
-///
-/// # Errors
-/// Those of `copy_file_range(2)`; `EXDEV` and `EINVAL` mean that the file systems cannot.
-pub fn copy_file_range(from: Fd, to: Fd, len: usize) -> Result<usize> {
-    let none = core::ptr::null::<u8>();
-    // SAFETY: null offsets make the kernel use the files' own positions; no memory is passed.
-    unsafe { call!(Call::CopyFileRange, SYS_copy_file_range, from, none, to, none, len, 0u32) }
-}
-
 /// Makes the directory `name` in `dir`.
 ///
 /// # Errors
@@ -232,6 +222,8 @@ pub struct Stat {
     pub dev: u64,
     /// Number of hard links; 0 for a file that was removed.
     pub nlink: u32,
+    /// Whether this is the root of a mount (Linux 5.8).
+    pub mount_root: bool,
 }
 
 impl Stat {
@@ -276,6 +268,7 @@ pub fn statx(dir: Fd, path: &CStr, flags: c_int) -> Result<Stat> {
         ino: st.stx_ino,
         dev: libc::makedev(st.stx_dev_major, st.stx_dev_minor),
         nlink: st.stx_nlink,
+        mount_root: st.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0,
     })
 }
 
@@ -397,4 +390,11 @@ pub fn set_window_size(tty: Fd, rows: u16, columns: u16) -> Result<()> {
 pub fn set_controlling_terminal(tty: Fd) -> Result<()> {
     // SAFETY: TIOCSCTTY passes its argument by value.
     unsafe { call!(Call::Ioctl, SYS_ioctl, tty, libc::TIOCSCTTY, 0) }.map(drop)
+}
+
+/// Whether `fd` is an open descriptor.
+#[must_use]
+pub fn is_open(fd: Fd) -> bool {
+    // SAFETY: F_GETFD passes no memory.
+    unsafe { call!(Call::Fcntl, SYS_fcntl, fd, libc::F_GETFD, 0) }.is_ok()
 }

@@ -116,7 +116,7 @@ calls! {
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
     Setsid = "setsid", Socket = "socket", Socketpair = "socketpair", Statx = "statx", Symlinkat = "symlinkat", Umount = "umount2",
     Unlinkat = "unlinkat", Unshare = "unshare", Waitid = "waitid", Write = "write", Bpf = "bpf", Setxattr = "fsetxattr",
-    Setpriority = "setpriority",
+    Netlink = "netlink",
 }
 
 impl Call {

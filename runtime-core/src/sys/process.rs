@@ -38,15 +38,22 @@ pub struct Child {
 /// # Errors
 /// Those of `clone3(2)`.
 pub fn clone3(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<Child> {
-    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     let mut pidfd: i32 = -1;
-    #[allow(clippy::cast_sign_loss, clippy::cast_lossless)]
+    let flags = args.flags | libc::CLONE_PIDFD.cast_unsigned() as u64;
+    let pid = clone(flags, args, &raw mut pidfd, child)?;
+    Ok(Child { pid, pidfd: own(Fd(pidfd)) })
+}
+
+/// `pidfd` is written only when `flags` has `CLONE_PIDFD`.
+fn clone(flags: u64, args: &CloneArgs, pidfd: *mut i32, child: impl FnOnce() -> Infallible) -> Result<i32> {
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut raw = libc::clone_args {
-        flags: args.flags | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND,
-        pidfd: &raw mut pidfd as u64,
+        flags: flags | CLONE_CLEAR_SIGHAND,
+        pidfd: pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: if args.no_signal { 0 } else { libc::SIGCHLD as u64 },
+        exit_signal: if args.no_signal { 0 } else { libc::SIGCHLD.cast_unsigned().into() },
         stack: 0,
         stack_size: 0,
         tls: 0,
@@ -55,21 +62,26 @@ pub fn clone3(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<Ch
         cgroup: 0,
     };
     if let Some(cgroup) = args.cgroup {
-        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
         raw.flags |= CLONE_INTO_CGROUP;
-        #[allow(clippy::cast_sign_loss)]
-        {
-            raw.cgroup = cgroup.0 as u64;
-        }
+        raw.cgroup = cgroup.0.cast_unsigned().into();
     }
-    // SAFETY: no stack is named and CLONE_VM is the caller's to leave out, so the child runs on a copy of this
-    // memory, like after fork(2): everything `child` borrows is there.  `raw` is a struct of the size passed.
+    // SAFETY: no stack is named and CLONE_VM is not asked for, so the child runs on a copy of this memory, as after
+    // fork(2): everything `child` borrows is there.  `raw` is a struct of the size passed, and `pidfd` is valid for a
+    // write where the flag asks for one.
     let pid = unsafe { call!(Call::Clone3, SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) }?;
     if pid == 0 {
         child();
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
-    Ok(Child { pid: pid as i32, pidfd: own(Fd(pidfd)) })
+    Ok(pid as i32)
+}
+
+/// [`clone3`] for the stage of a launch, which is itself a child half: nobody will use the descriptor, so none is made.
+///
+/// # Errors
+/// Those of `clone3(2)`.
+pub fn fork(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<i32> {
+    clone(args.flags, args, core::ptr::null_mut(), child)
 }
 
 /// Ends the calling process at once: no handlers, no flushing.
@@ -81,31 +93,57 @@ pub fn exit(status: i32) -> ! {
 }
 
 /// A NUL-terminated vector of C strings, as execve takes it, made before the clone.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StringVector {
-    strings: Vec<std::ffi::CString>,
+    strings: Vec<Box<[u8]>>,
     pointers: Vec<*const c_char>,
 }
 
-// SAFETY: the pointers point into `strings`, which lives and moves with them (the heap blocks stay where they are)
-// and is never changed.
+// SAFETY: the pointers point into `strings`, which lives and moves with them (the heap blocks stay where they are);
+// nothing is mutable through a shared reference.
 unsafe impl Send for StringVector {}
-// SAFETY: as for Send; nothing is mutable through a shared reference.
+// SAFETY: as for Send.
 unsafe impl Sync for StringVector {}
+
+impl Clone for StringVector {
+    fn clone(&self) -> Self {
+        Self::from_blocks(self.strings.clone())
+    }
+}
 
 impl StringVector {
     /// Takes the strings.
     #[must_use]
     pub fn new(strings: Vec<std::ffi::CString>) -> Self {
-        let pointers =
-            strings.iter().map(|s| s.as_ptr()).chain(core::iter::once(core::ptr::null())).collect();
+        Self::from_blocks(strings.into_iter().map(|s| s.into_bytes_with_nul().into_boxed_slice()).collect())
+    }
+
+    /// `strings` each end in a NUL.
+    fn from_blocks(strings: Vec<Box<[u8]>>) -> Self {
+        let pointers = strings
+            .iter()
+            .map(|s| s.as_ptr().cast::<c_char>())
+            .chain(core::iter::once(core::ptr::null()))
+            .collect();
         Self { strings, pointers }
     }
 
-    /// The strings.
-    #[must_use]
-    pub fn strings(&self) -> &[std::ffi::CString] {
-        &self.strings
+    /// The strings, without their NULs.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        self.strings.iter().map(|s| s.split(|b| *b == 0).next().unwrap_or_default())
+    }
+
+    /// Overwrites string `index` by `parts`, one after the other, without moving it; bare.  Returns false when there is no
+    /// such string or it is too short.
+    pub fn overwrite(&mut self, index: usize, parts: &[&[u8]]) -> bool {
+        let Some(block) = self.strings.get_mut(index) else { return false };
+        let mut at = 0;
+        for part in parts {
+            let Some(space) = block.get_mut(at..at + part.len()) else { return false };
+            space.copy_from_slice(part);
+            at += part.len();
+        }
+        block.get_mut(at).map(|end| *end = 0).is_some()
     }
 }
 
@@ -135,12 +173,15 @@ pub fn fexecve(file: Fd, argv: &StringVector, envp: &StringVector) -> SysError {
     r.err().unwrap_or(SysError { call: Call::Execve, errno: libc::EIO })
 }
 
-/// Monotonic time in nanoseconds (`CLOCK_MONOTONIC`), by the system call itself.
+/// Wall time in nanoseconds (`CLOCK_REALTIME`), by the system call itself: the one clock that a time namespace
+/// leaves alone, so that both halves of a launch can be drawn on one line.
 #[must_use]
-pub fn monotonic_ns() -> u64 {
+pub fn clock_ns() -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `t` is valid for the write of one struct timespec.
-    let _ = unsafe { call!(Call::ClockGettime, SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut t) };
+    let _ = unsafe {
+        call!(Call::ClockGettime, SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut t)
+    };
     t.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(t.tv_nsec.cast_unsigned())
 }
 
@@ -152,6 +193,18 @@ pub fn monotonic_ns() -> u64 {
 pub fn setns(fd: Fd, kinds: i32) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { call!(Call::Setns, SYS_setns, fd, kinds) }.map(drop)
+}
+
+/// The kind of namespace that `fd` refers to, as a `CLONE_NEW*` flag (`NS_GET_NSTYPE`, `ioctl_nsfs(2)`, Linux 4.11).
+///
+/// # Errors
+/// Those of `ioctl(2)`; `ENOTTY` for what is no namespace.
+pub fn namespace_kind(fd: Fd) -> Result<i32> {
+    const NS_GET_NSTYPE: u64 = 0xb703;
+    // SAFETY: the request passes no memory.
+    let kind = unsafe { call!(Call::Ioctl, SYS_ioctl, fd, NS_GET_NSTYPE, 0) }?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    Ok(kind as i32)
 }
 
 /// Moves the calling process into new namespaces.
@@ -339,9 +392,17 @@ pub fn capget() -> Result<CapSets> {
 /// # Errors
 /// Those of `prlimit(2)`.
 pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    prlimit(0, resource, soft, hard)
+}
+
+/// Sets soft and hard limit of `resource` for process `pid`; 0 is the caller.
+///
+/// # Errors
+/// Those of `prlimit(2)`.
+pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit: [u64; 2] = [soft, hard];
     // SAFETY: the call reads one struct rlimit64, and the old value is not asked for.
-    unsafe { call!(Call::Prlimit, SYS_prlimit64, 0, resource, limit.as_ptr(), core::ptr::null::<u8>()) }
+    unsafe { call!(Call::Prlimit, SYS_prlimit64, pid, resource, limit.as_ptr(), core::ptr::null::<u8>()) }
         .map(drop)
 }
 

@@ -1,0 +1,347 @@
+//! A container: its state, and what can be done to it.
+
+use crate::error::{Error, ErrorKind};
+use crate::launch::hooks::{self, HookPlace};
+use crate::launch::parent::{explain_execute, start_address};
+use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
+use crate::launch::{netdev, procfs::TrustedProc, rdt};
+use crate::plan::{self, HookKind};
+use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot};
+use crate::status::{ContainerState, Status, oci_state};
+use crate::sys::{self, Child, Fd};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A container of a [`crate::Runtime`].
+///
+/// It is a name and what was read last: every operation opens the state directory again, under its lock.
+#[derive(Debug)]
+pub struct Container {
+    root: PathBuf,
+    id: String,
+    pid: i32,
+    /// Of the caller's own child, after create.
+    child: Option<Child>,
+}
+
+impl Container {
+    pub(crate) fn new(root: &Path, dir: &ContainerDir, state: State, child: Option<Child>) -> Self {
+        Self { root: root.to_owned(), id: dir.id().to_owned(), pid: state.pid.unwrap_or(0), child }
+    }
+
+    pub(crate) fn open(root: &Path, id: &str) -> Result<Self, Error> {
+        crate::state::validate_id(id)?;
+        let dir = open_root(root, id)?.open_shared(id)?;
+        let state = dir.load()?.unwrap_or_default();
+        Ok(Self { root: root.to_owned(), id: id.to_owned(), pid: state.pid.unwrap_or(0), child: None })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Process id of its first process, whether or not that still runs.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The first process as a child of the caller, to be waited for: only after [`crate::Runtime::create`] in this process.
+    pub fn take_process(&mut self) -> Option<crate::Process> {
+        self.child.take().map(crate::Process::new)
+    }
+
+    /// A descriptor for its first process.
+    ///
+    /// # Errors
+    /// When that does not run.
+    pub fn pidfd(&self) -> Result<OwnedFd, Error> {
+        let (_, state) = self.read()?;
+        open_init(&state)?.ok_or_else(|| self.not_running())
+    }
+
+    /// What it is doing.
+    ///
+    /// # Errors
+    /// When it is gone, or its state cannot be read.
+    pub fn state(&self) -> Result<ContainerState, Error> {
+        let (dir, state) = self.read()?;
+        let status = status_of(&dir, &state)?;
+        Ok(ContainerState {
+            oci_version: state.oci_version,
+            id: self.id.clone(),
+            status,
+            pid: if status == Status::Stopped { 0 } else { state.pid.unwrap_or(0) },
+            bundle: state.bundle,
+            rootfs: state.rootfs,
+            created: state.created,
+            owner: state.owner,
+            annotations: state.annotations,
+        })
+    }
+
+    /// Runs its program.
+    ///
+    /// # Errors
+    /// When it is not in state *created*, a hook fails, or the program cannot be executed.
+    pub fn start(&self) -> Result<(), Error> {
+        let (dir, mut state) = self.lock()?;
+        match status_of(&dir, &state)? {
+            Status::Created => {}
+            Status::Stopped => {
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    "cannot start a container that has stopped",
+                ));
+            }
+            Status::Running => {
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    "cannot start an already running container",
+                ));
+            }
+            other => {
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    format!("cannot start a container in the {other} state"),
+                ));
+            }
+        }
+        let pidfd = open_init(&state)?.ok_or_else(|| self.not_running())?;
+        let child = Child { pid: state.pid.unwrap_or(0), pidfd };
+        run_start_hooks(&state, &child).inspect_err(|_| end_init(&child.pidfd))?;
+        send_start(&dir, &state)?;
+        state.phase = Phase::Running;
+        dir.save(&state)?;
+        let _ = sys::unlinkat(Fd::from(dir.dir_fd()), start_socket_name(), 0);
+        self.poststart(child.pid);
+        Ok(())
+    }
+
+    /// Runs the poststart hooks; a failure is a warning (runtime.md, "Lifecycle").
+    pub(crate) fn poststart(&self, pid: i32) {
+        let Ok((_, state)) = self.read() else { return };
+        let json = oci_state(&state, Status::Running, pid);
+        run_late_hooks(HookKind::Poststart, &state.poststart, &json);
+    }
+
+    /// Sends `signal` to its first process, or with `all` to every process in its cgroup.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
+        let (_, state) = self.lock()?;
+        let whole = all || (signal == libc::SIGKILL && state.host_pid_namespace);
+        let init = open_init(&state)?;
+        if whole && let Some(cgroup) = &state.cgroup {
+            let any = !cgroup.procs(true).unwrap_or_default().is_empty();
+            if any {
+                cgroup.kill_all(signal)?;
+                return Ok(());
+            }
+        }
+        let Some(init) = init else {
+            return if all { Ok(()) } else { Err(self.not_running()) };
+        };
+        match sys::pidfd_send_signal(Fd::from(&init), signal) {
+            Ok(()) => Ok(()),
+            Err(e) if e.errno == libc::ESRCH => Err(self.not_running()),
+            Err(e) => Err(Error::because(ErrorKind::Host, format!("signal {signal} to {}", self.id), e)),
+        }
+    }
+
+    /// Removes it: its cgroups, what else was made for it, its state.  A container that has not stopped is refused, or with
+    /// `force` killed first.
+    ///
+    /// # Errors
+    /// When it has not stopped, or something of it cannot be removed; its state stays then, so that delete can be repeated.
+    pub fn delete(self, force: bool) -> Result<(), Error> {
+        let (dir, state) = self.lock()?;
+        let status = status_of(&dir, &state)?;
+        let unfinished = status == Status::Creating && state.pid.is_none();
+        if !force && status != Status::Stopped && !unfinished {
+            let message = format!("cannot delete container {} that is not stopped: {status}", self.id);
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        remove(dir, &state)
+    }
+
+    fn not_running(&self) -> Error {
+        Error::new(ErrorKind::NotRunning, "container not running")
+    }
+
+    fn read(&self) -> Result<(ContainerDir, State), Error> {
+        let dir = open_root(&self.root, &self.id)?.open_shared(&self.id)?;
+        let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
+        Ok((dir, state))
+    }
+
+    fn lock(&self) -> Result<(ContainerDir, State), Error> {
+        let dir = open_root(&self.root, &self.id)?.open_container(&self.id)?;
+        let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
+        Ok((dir, state))
+    }
+}
+
+fn open_root(root: &Path, id: &str) -> Result<StateRoot, Error> {
+    if root.exists() {
+        return Ok(StateRoot::open(root)?);
+    }
+    Err(crate::state::StateError::NotFound { id: id.to_owned() }.into())
+}
+
+fn start_socket_name() -> &'static std::ffi::CStr {
+    const { assert!(START_SOCKET.len() == c"start.sock".count_bytes()) };
+    c"start.sock"
+}
+
+/// A descriptor for the container's first process; `None` when that has ended.  Never one of a recycled pid (invariant I8):
+/// the start time is compared after the descriptor holds the process.
+fn open_init(state: &State) -> Result<Option<OwnedFd>, Error> {
+    let Some(pid) = state.pid else { return Ok(None) };
+    let pidfd = match sys::pidfd_open(pid) {
+        Err(e) if e.errno == libc::ESRCH || e.errno == libc::EINVAL => return Ok(None),
+        r => r.map_err(|e| Error::because(ErrorKind::Host, format!("open process {pid}"), e))?,
+    };
+    Ok(matches!(state.init(), ProcState::Alive(_)).then_some(pidfd))
+}
+
+/// Derives the status from the kernel, not from what was recorded.
+fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Error> {
+    if !matches!(state.init(), ProcState::Alive(_)) {
+        let never = state.pid.is_none() && state.phase == Phase::Creating;
+        return Ok(if never { Status::Creating } else { Status::Stopped });
+    }
+    if state.phase == Phase::Creating {
+        return Ok(Status::Creating);
+    }
+    if state.cgroup.as_ref().is_some_and(|c| c.is_frozen().unwrap_or(false)) {
+        return Ok(Status::Paused);
+    }
+    // The socket file may outlive a `start` that was killed; the process that listens on it may not.
+    if dir.start_socket_exists() && connect_start(dir).is_ok() {
+        return Ok(Status::Created);
+    }
+    Ok(Status::Running)
+}
+
+fn connect_start(dir: &ContainerDir) -> Result<OwnedFd, Error> {
+    let fail = |e: nix::Error| Error::because(ErrorKind::Host, "connect to start.sock", e);
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(fail)?;
+    connect(fd.as_raw_fd(), &start_address(dir)?).map_err(fail)?;
+    Ok(fd)
+}
+
+/// Tells the waiting process to run the program, and waits until it does.
+fn send_start(dir: &ContainerDir, state: &State) -> Result<(), Error> {
+    let connection = connect_start(dir)?;
+    let what = |e| Error::because(ErrorKind::Launch, "start the container's process", e);
+    protocol::send(Fd::from(&connection), &FromParent::Start.encode()).map_err(what)?;
+    let mut record = [0; SIZE];
+    let n = match sys::read(Fd::from(&connection), &mut record) {
+        Err(e) if e.errno == libc::ECONNRESET => 0,
+        r => r.map_err(what)?,
+    };
+    match record.get(..n).and_then(FromChild::decode) {
+        Some(FromChild::Failed { error, .. }) => {
+            let args = state.exec.process.as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
+            let name = args.first().map_or("", String::as_str);
+            Err(explain_execute(name, !name.contains('/'), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs the startContainer hooks; a failure stops the container (runtime.md, "Lifecycle").
+pub(crate) fn run_start_hooks(state: &State, child: &Child) -> Result<(), Error> {
+    if state.start_container.is_empty() {
+        return Ok(());
+    }
+    let json = oci_state(state, Status::Created, child.pid);
+    let hooks = plan::hooks_of(HookKind::StartContainer, &state.start_container);
+    let place = HookPlace::Container { pidfd: child.pidfd.as_fd() };
+    hooks::run_hooks(HookKind::StartContainer, &hooks, &json, place)
+        .map(drop)
+        .map_err(|e| Error::because(ErrorKind::Hook, "", e))
+}
+
+/// Runs hooks whose failures are warnings.
+fn run_late_hooks(kind: HookKind, hooks: &[oci_spec::runtime::Hook], json: &[u8]) {
+    if hooks.is_empty() {
+        return;
+    }
+    match hooks::run_hooks(kind, &plan::hooks_of(kind, hooks), json, HookPlace::Runtime) {
+        Ok(warnings) => warnings.iter().for_each(|w| log::warn!("{w}")),
+        Err(e) => log::warn!("{e}"),
+    }
+}
+
+/// Takes down what a failed launch has made.  What cannot be removed is told, and stays on record for `delete`.
+pub(crate) fn teardown(dir: ContainerDir, state: &State) {
+    let id = dir.id().to_owned();
+    if let Err(e) = remove(dir, state) {
+        log::warn!("remove what is left of container {id}: {e}");
+    }
+}
+
+/// Ends every process of the container and removes all that the record names, the record last.
+fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
+    if let Some(init) = open_init(state)? {
+        return_devices(state);
+        if let Some(cgroup) = &state.cgroup {
+            // A frozen process takes no signal but SIGKILL, and on v1 not even that.
+            let _ = cgroup.thaw();
+        }
+        end_init(&init);
+    }
+    if let Some(cgroup) = &state.cgroup {
+        if cgroup.exists() {
+            cgroup.kill_all(libc::SIGKILL)?;
+        }
+        cgroup.remove()?;
+    }
+    if let Some(group) = &state.intel_rdt {
+        rdt::remove(group).map_err(|e| Error::because(ErrorKind::Host, "", e))?;
+    }
+    if state.pid.is_some() && state.phase != Phase::Creating {
+        run_late_hooks(HookKind::Poststop, &state.poststop, &oci_state(state, Status::Stopped, 0));
+    }
+    Ok(dir.remove()?)
+}
+
+/// Sends network devices back before their namespace goes.
+fn return_devices(state: &State) {
+    if state.net_devices.is_empty() {
+        return;
+    }
+    let Some(pid) = state.pid else { return };
+    let namespace = TrustedProc::open().ok().and_then(|proc| {
+        let path = std::ffi::CString::new(format!("{pid}/ns/net")).ok()?;
+        proc.open_namespace(&path).ok()
+    });
+    let Some(namespace) = namespace else { return };
+    for device in &state.net_devices {
+        if let Err(e) = netdev::move_back(namespace.as_fd(), &device.container_name, &device.host_name) {
+            log::warn!("{e}");
+        }
+    }
+}
+
+/// Kills the process and waits until it is gone.
+fn end_init(init: &OwnedFd) {
+    let _ = sys::pidfd_send_signal(Fd::from(init), libc::SIGKILL);
+    wait_gone(init.as_fd());
+}
+
+/// Waits until a process has ended, for at most ten seconds: one that sleeps in the kernel cannot be hurried.
+fn wait_gone(pidfd: BorrowedFd<'_>) {
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    while poll(&mut fds, PollTimeout::from(10_000u16)) == Err(nix::Error::EINTR) {}
+    // Reaps it where it is our own child.
+    let _ = waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+}

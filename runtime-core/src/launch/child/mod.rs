@@ -1,0 +1,313 @@
+//! The child half: walks the steps of a plan between clone and execve.
+//!
+//! **Everything in this folder is bare** (invariant I2): it runs in a copy of a program that may have other threads, so it allocates
+//! nothing, frees nothing, takes no lock, cannot panic (no indexing, no unwrap, no overflowing arithmetic on foreign
+//! numbers), and reaches the kernel through [`crate::sys`] only.  What went wrong leaves as a fixed-size record.
+//!
+//! Who we are, phase by phase: from the clone to `SetIds` the process has the launcher's ids and capabilities, those
+//! of root in a new user namespace after `BecomeRoot`; from `Capabilities` on it has what the container gets.
+
+mod console;
+mod copyup;
+mod mounts;
+pub(crate) mod path;
+mod process;
+mod rootfs;
+
+use super::protocol::{self, FromChild, FromParent, SIZE, STAGE};
+use crate::plan::{ChildStep, CloneSpec, Gate, Namespace, Planned, Program};
+use crate::sys::{self, Call, CloneArgs, Fd, Result, SysError};
+use core::convert::Infallible;
+
+/// How much the child tells of its steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Observe {
+    /// Nothing.
+    #[default]
+    No,
+    /// A record after each step.
+    Report,
+    /// A record after each step, and no step before it was answered.
+    Lockstep,
+}
+
+/// What the child half works on: all made before the clone.
+#[derive(Debug)]
+pub struct Context<'p> {
+    /// The steps.
+    pub steps: &'p [Planned<ChildStep>],
+    /// What is executed; the child fills `HOME` into its own copy.
+    pub program: &'p mut Program,
+    /// The child's end of the pair.
+    pub sync: Fd,
+    /// The parent's end, which the child closes so that it notices the parent's death.
+    pub listener: Option<Fd>,
+    /// A checked procfs (invariant I4).
+    pub proc: Fd,
+    /// The state of the slots of the plan.
+    pub namespaces: &'p [Fd],
+    /// Likewise.
+    pub trees: &'p [Fd],
+    /// Where the pseudoterminal's master goes.
+    pub console_socket: Option<Fd>,
+    /// What becomes stdin, stdout and stderr.
+    pub stdio: Option<[Fd; 3]>,
+    /// Every descriptor that must stay open, ascending.
+    pub keep: &'p [Fd],
+    /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
+    pub ignored_signals: u64,
+    /// Netlink messages that configure the network devices moved in.
+    pub net_messages: &'p [Vec<u8>],
+    /// What is told of the steps.
+    pub observe: Observe,
+    /// Work in progress.
+    pub state: State,
+}
+
+/// What one step leaves to a later one.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The root file system's mount.
+    root: Option<Fd>,
+    /// The mount namespace shares its mounts with the host.
+    shared: bool,
+    /// The slave of the console.
+    console: Option<Fd>,
+    /// The empty read-only directory that masks directories.
+    empty: Option<Fd>,
+    /// Mounts to become read-only, in the order of their `LateReadOnly` steps.
+    late: [Option<Fd>; 16],
+    /// Index of the program among the candidates.
+    executable: usize,
+    /// Where a failure is reported: the pair, or `start`'s connection.
+    report: Option<Fd>,
+}
+
+/// Makes the namespaces' first process where `clone.stage` asks for it, then walks the steps.  Never returns.
+pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
+    let started = cx.prepare();
+    let Some(joins) = &clone.stage else {
+        cx.finish_or_fail(STAGE, started);
+        return cx.walk();
+    };
+    let result = started.and_then(|()| cx.join(joins)).and_then(|()| {
+        // For clone3, CLONE_PARENT goes with no exit signal: the kernel takes that of this process.
+        let flags = u64::from((clone.flags | libc::CLONE_PARENT).cast_unsigned());
+        let args = CloneArgs { flags, cgroup: None, no_signal: true };
+        sys::fork(&args, || cx.walk())
+    });
+    match result {
+        Ok(pid) => {
+            let _ = protocol::send(cx.sync, &FromChild::Forked { pid }.encode());
+            sys::exit(0)
+        }
+        Err(error) => cx.fail(STAGE, error),
+    }
+}
+
+impl Context<'_> {
+    /// Steps 0 to execve.
+    fn walk(&mut self) -> Infallible {
+        let steps = self.steps;
+        for (n, planned) in steps.iter().enumerate() {
+            let n = u16::try_from(n).unwrap_or(STAGE);
+            let result = self.step(&planned.step);
+            self.finish_or_fail(n, result);
+        }
+        sys::exit(1)
+    }
+
+    fn finish_or_fail(&mut self, step: u16, result: Result<()>) {
+        if let Err(error) = result {
+            self.fail(step, error);
+        }
+        if self.observe == Observe::No || step == STAGE {
+            return;
+        }
+        let report = self.state.report.unwrap_or(self.sync);
+        if protocol::send(report, &FromChild::StepDone { step, time: sys::clock_ns() }.encode()).is_err() {
+            sys::exit(1);
+        }
+        if self.observe == Observe::Lockstep && hear(report) != Ok(FromParent::Continue) {
+            sys::exit(1);
+        }
+    }
+
+    fn fail(&self, step: u16, error: SysError) -> ! {
+        let report = self.state.report.unwrap_or(self.sync);
+        let _ = protocol::send(report, &FromChild::Failed { step, error }.encode());
+        sys::exit(1)
+    }
+
+    /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask.
+    fn prepare(&mut self) -> Result<()> {
+        if let Some(stdio) = self.stdio {
+            for (fd, n) in stdio.into_iter().zip(0..) {
+                sys::dup3(fd, Fd(n), true)?;
+            }
+        }
+        let mut first = 3u32;
+        for fd in self.keep {
+            let fd = fd.0.cast_unsigned();
+            if fd > first {
+                sys::close_range(first, fd - 1, 0)?;
+            }
+            first = first.max(fd + 1);
+        }
+        sys::close_range(first, u32::MAX, 0)?;
+        for signal in (1..=64).filter(|s| self.ignored_signals & (1 << (s - 1)) != 0) {
+            sys::reset_signal(signal)?;
+        }
+        sys::set_signal_mask(0)?;
+        sys::umask(0);
+        Ok(())
+    }
+
+    /// Joins namespaces with the rights at hand, and those that refuse once more after the user namespace was joined.
+    fn join(&self, joins: &[(usize, Namespace)]) -> Result<()> {
+        let mut refused = 0u32;
+        for (n, (slot, kind)) in joins.iter().enumerate() {
+            match self.join_one(*slot, *kind) {
+                Err(e) if e.errno == libc::EPERM && *kind != Namespace::User => refused |= 1 << n,
+                r => r?,
+            }
+        }
+        for (n, (slot, kind)) in joins.iter().enumerate() {
+            if refused & (1 << n) != 0 {
+                self.join_one(*slot, *kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn join_one(&self, slot: usize, kind: Namespace) -> Result<()> {
+        let missing = SysError { call: Call::Setns, errno: libc::EBADF };
+        sys::setns(*self.namespaces.get(slot).ok_or(missing)?, kind.flag())
+    }
+
+    fn root(&self) -> Fd {
+        // Without a root file system of its own (exec), the process's own root.
+        self.state.root.unwrap_or(Fd::CWD)
+    }
+
+    /// Does one step.
+    fn step(&mut self, step: &ChildStep) -> Result<()> {
+        match step {
+            ChildStep::JoinNamespace { slot, kind } => self.join_one(*slot, *kind),
+            ChildStep::Await(gate) => self.wait(*gate),
+            ChildStep::NewSession => sys::setsid(),
+            ChildStep::NewCgroupNamespace => sys::unshare(libc::CLONE_NEWCGROUP),
+            ChildStep::NewTimeNamespace { offsets } => process::new_time_namespace(self, offsets.as_deref()),
+            ChildStep::BecomeRoot { clear_groups } => process::become_root(*clear_groups),
+            ChildStep::NewKeyring { name } => process::new_keyring(name),
+            ChildStep::Hostname(name) => sys::sethostname(name),
+            ChildStep::Domainname(name) => sys::setdomainname(name),
+            ChildStep::LoopbackUp => sys::loopback_up(),
+            ChildStep::ConfigureNetDevices => sys::netlink_route(self.net_messages),
+            ChildStep::Ready => self.ready(),
+            ChildStep::Execute => process::execute(self),
+            ChildStep::FindExecutable => process::find_executable(self),
+            _ => self.step_of_rootfs(step),
+        }
+    }
+
+    fn step_of_rootfs(&mut self, step: &ChildStep) -> Result<()> {
+        match step {
+            ChildStep::RootPropagation { flags } => rootfs::set_propagation(self, *flags),
+            ChildStep::OpenRoot { path } => rootfs::open_root(self, path),
+            ChildStep::Mount(mount) => mounts::mount(self, mount),
+            ChildStep::LateReadOnly { attributes, .. } => mounts::late_read_only(self, attributes),
+            ChildStep::Device(device) => rootfs::device(self, device),
+            ChildStep::Symlink { target, path } => rootfs::symlink(self, target, path),
+            ChildStep::Console { size, mount } => console::make(self, *size, *mount),
+            ChildStep::Mask { path } => rootfs::mask(self, path),
+            ChildStep::ReadOnlyPath { path } => rootfs::read_only_path(self, path),
+            ChildStep::Sysctl { path, value } => process::sysctl(self, path, value),
+            ChildStep::PivotRoot => rootfs::pivot(self),
+            ChildStep::MoveRoot => rootfs::move_root(self),
+            ChildStep::Chroot => rootfs::chroot(self),
+            ChildStep::RootReadOnly => rootfs::make_read_only(self),
+            ChildStep::ContainerPropagation { flags } => rootfs::container_propagation(self, *flags),
+            _ => self.step_of_process(step),
+        }
+    }
+
+    fn step_of_process(&mut self, step: &ChildStep) -> Result<()> {
+        match step {
+            ChildStep::SetRlimit { resource, soft, hard } => sys::setrlimit(*resource, *soft, *hard),
+            ChildStep::Scheduler(attr) => sys::sched_setattr(attr),
+            ChildStep::IoPriority(packed) => sys::ioprio_set(*packed),
+            ChildStep::Affinity(mask) => sys::sched_setaffinity(mask),
+            ChildStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(*mode, nodes),
+            ChildStep::Personality(persona) => sys::personality(*persona),
+            ChildStep::ExecLabel { file, label } => process::exec_label(self, file, label),
+            ChildStep::ChownStdio { uid } => process::chown_stdio(self, *uid),
+            ChildStep::Chdir { path, create } => process::chdir(self, path, *create),
+            ChildStep::Bounding { keep } => sys::drop_bounding(*keep),
+            ChildStep::SetIds { uid, gid, groups } => process::set_ids(*uid, *gid, groups.as_deref()),
+            ChildStep::Capabilities { effective, permitted, inheritable, ambient } => {
+                let sets = sys::CapSets {
+                    effective: *effective,
+                    permitted: *permitted,
+                    inheritable: *inheritable,
+                };
+                sys::capset(sets)?;
+                sys::set_ambient(*ambient)
+            }
+            ChildStep::Umask(mask) => {
+                sys::umask(*mask);
+                Ok(())
+            }
+            ChildStep::NoNewPrivs => sys::set_no_new_privs(),
+            ChildStep::Home { slot, uid } => process::home(self, *slot, *uid),
+            ChildStep::PreserveFds { count } => process::preserve_fds(*count),
+            // Every other variant has its arm in one of the two functions above.
+            _ => Err(SysError { call: Call::Check, errno: libc::ENOSYS }),
+        }
+    }
+
+    /// Waits until the parent lets us past `gate`.
+    fn wait(&self, gate: Gate) -> Result<()> {
+        if gate == Gate::Hooks {
+            protocol::send(self.sync, &FromChild::AtHooks.encode())?;
+        }
+        match hear(self.sync) {
+            Ok(FromParent::Go(g)) if g == gate => Ok(()),
+            // The parent is gone or says what it must not: nobody is left to report to.
+            _ => sys::exit(1),
+        }
+    }
+
+    /// Tells that all is done, and waits to be started: over the pair, or over a connection to `start.sock`.
+    fn ready(&mut self) -> Result<()> {
+        protocol::send(self.sync, &FromChild::Ready.encode())?;
+        let Some(listener) = self.listener else {
+            return match hear(self.sync) {
+                Ok(FromParent::Start) => Ok(()),
+                _ => sys::exit(1),
+            };
+        };
+        sys::close(self.sync);
+        // From here on a step is observed by nobody.
+        self.observe = Observe::No;
+        loop {
+            let connection = sys::accept(listener)?;
+            if hear(connection) == Ok(FromParent::Start) {
+                self.state.report = Some(connection);
+                return Ok(());
+            }
+            // Somebody asked whether we still wait.
+            sys::close(connection);
+        }
+    }
+}
+
+/// Reads the parent's next record; end of file and rubbish are errors.
+fn hear(socket: Fd) -> Result<FromParent> {
+    let mut record = [0; SIZE];
+    let n = sys::read(socket, &mut record)?;
+    record
+        .get(..n)
+        .and_then(FromParent::decode)
+        .ok_or(SysError { call: Call::Read, errno: libc::EPROTO })
+}

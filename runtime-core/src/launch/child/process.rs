@@ -1,0 +1,227 @@
+//! The process itself: ids, limits, labels, working directory, the program.
+
+use super::Context;
+use super::path::{self, Kind, PathBuffer};
+use crate::sys::{self, Call, Fd, Result, SysError};
+use core::ffi::CStr;
+use libc::{AT_EACCESS, AT_EMPTY_PATH, O_PATH, O_RDONLY, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
+
+/// Opens a file of the checked procfs; nothing mounted over it and no link out of it is followed (invariant I4).
+fn open_proc(cx: &Context<'_>, file: &CStr, flags: i32) -> Result<Fd> {
+    sys::openat2(cx.proc, file, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS)
+}
+
+fn write_proc(cx: &Context<'_>, file: &CStr, value: &CStr) -> Result<()> {
+    let file = open_proc(cx, file, O_WRONLY)?;
+    let result = sys::write(file, value.to_bytes());
+    sys::close(file);
+    result
+}
+
+/// Unshares the time namespace, sets the clocks, and enters it.
+///
+/// A new time namespace is that of the children only (`time_namespaces(7)`), and its offsets can be set until somebody
+/// enters it, which we then do ourselves.
+pub fn new_time_namespace(cx: &Context<'_>, offsets: Option<&CStr>) -> Result<()> {
+    const CLONE_NEWTIME: i32 = 0x80;
+    sys::unshare(CLONE_NEWTIME)?;
+    if let Some(offsets) = offsets {
+        write_proc(cx, c"self/timens_offsets", offsets)?;
+    }
+    // A magic link, and the kernel's own: there is no other name for it.
+    let own = sys::openat(cx.proc, c"self/ns/time_for_children", O_RDONLY, 0)?;
+    sys::setns(own, CLONE_NEWTIME)?;
+    sys::close(own);
+    Ok(())
+}
+
+/// Becomes root of the user namespace.
+pub fn become_root(clear_groups: bool) -> Result<()> {
+    if clear_groups {
+        match sys::setgroups(&[]) {
+            // An unprivileged caller mapped its own group only, and the kernel denies the call for good.
+            Err(e) if e.errno == libc::EPERM => {}
+            r => r?,
+        }
+    }
+    sys::setresgid(0)?;
+    sys::setresuid(0)
+}
+
+/// Joins a session keyring of the container's own, which its processes may search.
+pub fn new_keyring(name: &CStr) -> Result<()> {
+    /// KEY_USR_SEARCH (`keyctl_setperm(3)`).
+    const USER_SEARCH: u32 = 0x0008_0000;
+    match sys::join_session_keyring(name) {
+        // A kernel without keys has none to keep apart.
+        Err(e) if e.errno == libc::ENOSYS => Ok(()),
+        Err(e) => Err(e),
+        Ok(key) => sys::add_key_permissions(key, USER_SEARCH),
+    }
+}
+
+/// Writes a kernel parameter.
+pub fn sysctl(cx: &Context<'_>, path: &CStr, value: &CStr) -> Result<()> {
+    let mut file = PathBuffer::from(b"sys/")?;
+    file.push(path.to_bytes())?;
+    write_proc(cx, file.as_c_str(), value)
+}
+
+/// Sets the label that execve switches to.
+pub fn exec_label(cx: &Context<'_>, file: &CStr, label: &CStr) -> Result<()> {
+    let mut path = PathBuffer::from(b"self/attr/")?;
+    path.push(file.to_bytes())?;
+    write_proc(cx, path.as_c_str(), label)
+}
+
+/// Gives pipes, sockets and our own terminal among stdin, stdout and stderr to `uid`, so that the program can open them
+/// anew through `/dev/stdout`.  Never a device of the host's, and never a file: those keep their owners.
+pub fn chown_stdio(cx: &Context<'_>, uid: u32) -> Result<()> {
+    const KEEP_GROUP: u32 = u32::MAX;
+    for n in 0..3 {
+        // Stdin, stdout or stderr may be closed.
+        let Ok(there) = sys::fstat(Fd(n)) else { continue };
+        let ours = match there.file_type() {
+            libc::S_IFIFO | libc::S_IFSOCK => true,
+            libc::S_IFCHR => cx.state.console.is_some(),
+            _ => false,
+        };
+        if !ours || there.uid == uid {
+            continue;
+        }
+        match sys::fchownat(Fd(n), c"", uid, KEEP_GROUP, AT_EMPTY_PATH) {
+            // The owner is not mapped here, or the pipe is another user's: the program can still use it as it is.
+            Err(e) if ![libc::EPERM, libc::EINVAL, libc::EROFS].contains(&e.errno) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Enters the working directory.
+pub fn chdir(cx: &Context<'_>, directory: &CStr, create: bool) -> Result<()> {
+    match sys::chdir(directory) {
+        Err(e) if e.errno == libc::ENOENT && create => {
+            let made = path::locate_or_create(cx.root(), directory, Kind::Directory)?;
+            sys::fchdir(made)?;
+            sys::close(made);
+        }
+        r => r?,
+    }
+    // A descriptor of the host's that leaked into "/proc/self/fd/N" could be the way out (CVE-2024-21626).
+    let mut cwd = PathBuffer::empty();
+    let length = cwd.fill(sys::getcwd)?;
+    if length == 0 || cwd.bytes().first() != Some(&b'/') {
+        return Err(SysError { call: Call::Getcwd, errno: libc::EXDEV });
+    }
+    Ok(())
+}
+
+/// Sets groups and ids.
+pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
+    sys::set_keep_capabilities(true)?;
+    if let Some(groups) = groups {
+        sys::setgroups(groups)?;
+    }
+    sys::setresgid(gid)?;
+    sys::setresuid(uid)?;
+    sys::set_keep_capabilities(false)
+}
+
+/// Fills in HOME from the container's user database; `/` when the user is not in it.
+pub fn home(cx: &mut Context<'_>, slot: usize, uid: u32) -> Result<()> {
+    let mut line = [0; 1024];
+    let length = match path::open(cx.root(), c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK) {
+        Ok(file) => {
+            let length = find_user(file, uid, &mut line);
+            sys::close(file);
+            length?
+        }
+        Err(_) => None,
+    };
+    let line = length.and_then(|n| line.get(..n)).unwrap_or_default();
+    // name:password:uid:gid:gecos:home:shell (passwd(5))
+    let home = line.split(|b| *b == b':').nth(5).filter(|home| !home.is_empty()).unwrap_or(b"/");
+    if cx.program.env.overwrite(slot, &[b"HOME=", home]) || cx.program.env.overwrite(slot, &[b"HOME=/"]) {
+        return Ok(());
+    }
+    Err(SysError { call: Call::Check, errno: libc::ENAMETOOLONG })
+}
+
+/// Reads the line of user `uid` into `line`, and returns its length.  A line longer than `line` is passed over.
+fn find_user(file: Fd, uid: u32, line: &mut [u8]) -> Result<Option<usize>> {
+    let mut chunk = [0; 4096];
+    let mut length = 0;
+    // Bounded: the file is the image's.
+    for _ in 0..4096 {
+        let n = sys::read(file, &mut chunk)?;
+        for byte in chunk.get(..n).unwrap_or_default() {
+            if *byte == b'\n' {
+                if is_user(line.get(..length).unwrap_or_default(), uid) {
+                    return Ok(Some(length));
+                }
+                length = 0;
+            } else {
+                if let Some(space) = line.get_mut(length) {
+                    *space = *byte;
+                }
+                // Runs past the end for a line too long, which then is not looked at.
+                length = length.saturating_add(1);
+            }
+        }
+        if n == 0 {
+            return Ok(is_user(line.get(..length).unwrap_or_default(), uid).then_some(length));
+        }
+    }
+    Ok(None)
+}
+
+fn is_user(line: &[u8], uid: u32) -> bool {
+    let Some(field) = line.split(|b| *b == b':').nth(2) else { return false };
+    let number = field.iter().try_fold(0u32, |n, b| {
+        let digit = b.checked_sub(b'0').filter(|d| *d < 10)?;
+        n.checked_mul(10)?.checked_add(digit.into())
+    });
+    !field.is_empty() && number == Some(uid)
+}
+
+/// Lets descriptors 3 to 3+count-1 through.
+pub fn preserve_fds(count: u32) -> Result<()> {
+    for n in 0..count {
+        sys::set_cloexec(Fd(3i32.saturating_add_unsigned(n)), false)?;
+    }
+    Ok(())
+}
+
+/// Finds the program: the first candidate that is a file which may be executed.
+pub fn find_executable(cx: &mut Context<'_>) -> Result<()> {
+    let mut why = libc::ENOENT;
+    for (n, candidate) in cx.program.candidates.iter().enumerate() {
+        match is_executable(candidate) {
+            Ok(()) => {
+                cx.state.executable = n;
+                return Ok(());
+            }
+            Err(e) if e.errno == libc::ENOENT || e.errno == libc::ENOTDIR => {}
+            Err(e) => why = e.errno,
+        }
+    }
+    Err(SysError { call: Call::Faccessat2, errno: why })
+}
+
+fn is_executable(candidate: &CStr) -> Result<()> {
+    let file = sys::openat(Fd::CWD, candidate, O_PATH, 0)?;
+    let there = sys::fstat(file)?;
+    sys::close(file);
+    if there.is_dir() {
+        return Err(SysError { call: Call::Faccessat2, errno: libc::EISDIR });
+    }
+    sys::faccessat2(Fd::CWD, candidate, libc::X_OK, AT_EACCESS)
+}
+
+/// Becomes the program.
+pub fn execute(cx: &Context<'_>) -> Result<()> {
+    let missing = SysError { call: Call::Execve, errno: libc::ENOENT };
+    let path = cx.program.candidates.get(cx.state.executable).ok_or(missing)?;
+    Err(sys::execve(path, &cx.program.args, &cx.program.env))
+}

@@ -1,0 +1,217 @@
+//! The root file system: opened, filled with devices, entered, closed off.
+
+use super::Context;
+use super::mounts;
+use super::path::{self, Kind};
+use crate::plan::Device;
+use crate::sys::{self, Call, Fd, MountAttr, Result, SysError, attr};
+use core::ffi::CStr;
+use libc::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_PATH};
+
+const READ_ONLY: MountAttr = MountAttr { set: attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+
+/// Sets the propagation of every mount of the namespace, before anything is mounted.
+pub fn set_propagation(cx: &mut Context<'_>, flags: u64) -> Result<()> {
+    let recursive = flags & libc::MS_REC != 0;
+    let kind = flags & !libc::MS_REC;
+    cx.state.shared = kind == libc::MS_SHARED;
+    let attributes = MountAttr { propagation: kind, ..MountAttr::default() };
+    match sys::mount_setattr_at(Fd::CWD, c"/", recursive, &attributes) {
+        Err(e) if e.errno == libc::ENOSYS => sys::mount(None, c"/", flags),
+        r => r,
+    }
+}
+
+/// Binds the root file system to itself, so that it is a mount that can become the root.
+pub fn open_root(cx: &mut Context<'_>, root: &CStr) -> Result<()> {
+    let target = sys::openat(Fd::CWD, root, O_PATH | O_DIRECTORY, 0)?;
+    if cx.state.shared {
+        make_parent_private(target)?;
+    }
+    let tree = sys::open_tree_clone(target, c"", true, AT_EMPTY_PATH)?;
+    sys::move_mount(tree, target)?;
+    sys::close(target);
+    cx.state.root = Some(tree);
+    Ok(())
+}
+
+/// Makes the mount that holds `directory` private: pivot_root(2) refuses a shared parent, and the bind mount of the root
+/// would show on the host.
+fn make_parent_private(directory: Fd) -> Result<()> {
+    let mut here = directory;
+    // A path has at most PATH_MAX / 2 components.
+    for _ in 0..sys::PATH_MAX / 2 {
+        if sys::fstat(here)?.mount_root {
+            return mounts::set_propagation(here, false, libc::MS_PRIVATE);
+        }
+        here = sys::openat(here, c"..", O_PATH | O_DIRECTORY, 0)?;
+    }
+    Err(SysError { call: Call::Statx, errno: libc::ELOOP })
+}
+
+/// Makes a device node, or shows the host's.
+pub fn device(cx: &Context<'_>, d: &Device) -> Result<()> {
+    if d.bind {
+        return bind_device(cx, d);
+    }
+    let (parent, name) = path::parent(cx.root(), &d.path)?;
+    match sys::mknodat(parent, name, d.mode, d.dev) {
+        Ok(()) => {}
+        Err(e) if e.errno == libc::EEXIST => return same_device(parent, name, d, e),
+        // No right to make nodes, on this file system at least.
+        Err(e) if e.errno == libc::EPERM => return bind_device(cx, d),
+        Err(e) => return Err(e),
+    }
+    if d.uid != 0 || d.gid != 0 {
+        sys::fchownat(parent, name, d.uid, d.gid, AT_SYMLINK_NOFOLLOW)?;
+    }
+    sys::close(parent);
+    Ok(())
+}
+
+/// A node that is there already is right if it is the same device (config-linux.md, "Devices").
+fn same_device(parent: Fd, name: &CStr, d: &Device, exists: SysError) -> Result<()> {
+    let there = sys::statx(parent, name, AT_SYMLINK_NOFOLLOW)?;
+    let fifo = there.file_type() == libc::S_IFIFO;
+    if there.file_type() == d.mode & libc::S_IFMT && (fifo || there.rdev == d.dev) {
+        sys::close(parent);
+        return Ok(());
+    }
+    Err(exists)
+}
+
+fn bind_device(cx: &Context<'_>, d: &Device) -> Result<()> {
+    let tree = sys::open_tree_clone(Fd::CWD, &d.path, false, 0)?;
+    let there = sys::fstat(tree)?;
+    if there.file_type() != d.mode & libc::S_IFMT || there.rdev != d.dev {
+        return Err(SysError { call: Call::Check, errno: libc::ENXIO });
+    }
+    let target = path::locate_or_create(cx.root(), &d.path, Kind::File)?;
+    sys::move_mount(tree, target)?;
+    sys::close(target);
+    sys::close(tree);
+    Ok(())
+}
+
+/// Makes a symbolic link, unless something of that name is there.
+pub fn symlink(cx: &Context<'_>, target: &CStr, link: &CStr) -> Result<()> {
+    let (parent, name) = path::parent(cx.root(), link)?;
+    match sys::symlinkat(target, parent, name) {
+        Err(e) if e.errno != libc::EEXIST => return Err(e),
+        _ => sys::close(parent),
+    }
+    Ok(())
+}
+
+/// Makes the root file system the root, and detaches the old one.
+pub fn pivot(cx: &mut Context<'_>) -> Result<()> {
+    sys::fchdir(cx.root())?;
+    // Both on ".": the old root ends up stacked on the new one, and the working directory in the old one
+    // (pivot_root(2), NOTES).
+    sys::pivot_root(c".", c".")?;
+    if cx.state.shared {
+        // Or the host would lose its mounts with us.
+        sys::mount(None, c".", libc::MS_SLAVE | libc::MS_REC)?;
+    }
+    sys::umount2(c".", libc::MNT_DETACH)?;
+    sys::chdir(c"/")
+}
+
+/// Makes the root file system the root where pivot_root(2) cannot be (the old root is an initramfs).
+pub fn move_root(cx: &mut Context<'_>) -> Result<()> {
+    // A full procfs or sysfs that stays below the new root would let the container mount its own (mount_namespaces(7)).
+    for host in [c"/proc", c"/sys"] {
+        match sys::umount2(host, libc::MNT_DETACH) {
+            Err(e) if e.errno != libc::EINVAL && e.errno != libc::EPERM && e.errno != libc::ENOENT => return Err(e),
+            _ => {}
+        }
+    }
+    let root = cx.root();
+    let host = sys::openat(Fd::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+    sys::move_mount(root, host)?;
+    sys::fchdir(root)?;
+    sys::chroot(c".")?;
+    sys::chdir(c"/")
+}
+
+/// Changes the root alone.
+pub fn chroot(cx: &mut Context<'_>) -> Result<()> {
+    sys::fchdir(cx.root())?;
+    sys::chroot(c".")?;
+    sys::chdir(c"/")
+}
+
+/// `root.readonly`.
+pub fn make_read_only(cx: &Context<'_>) -> Result<()> {
+    mounts::set_attached(cx.root(), false, &READ_ONLY)
+}
+
+/// Propagation of `/` as the container sees it.
+pub fn container_propagation(cx: &Context<'_>, flags: u64) -> Result<()> {
+    mounts::set_propagation(cx.root(), flags & libc::MS_REC != 0, flags & !libc::MS_REC)
+}
+
+/// Whether a path that need not exist does not.
+fn is_missing(e: SysError) -> bool {
+    e.errno == libc::ENOENT || e.errno == libc::ENOTDIR
+}
+
+/// Hides `masked`.
+pub fn mask(cx: &mut Context<'_>, masked: &CStr) -> Result<()> {
+    let target = match path::locate(cx.root(), masked) {
+        Err(e) if is_missing(e) => return Ok(()),
+        r => r?,
+    };
+    if sys::fstat(target)?.is_dir() {
+        mask_directory(cx, target)?;
+    } else {
+        let null = null_device(cx.root())?;
+        let tree = mounts::bind_onto(null, false, target)?;
+        sys::close(tree);
+        sys::close(null);
+    }
+    sys::close(target);
+    Ok(())
+}
+
+/// The container's `/dev/null`, made sure of: an image could have put anything there (CVE-2025-31133).
+fn null_device(root: Fd) -> Result<Fd> {
+    let null = path::locate_plain(root, c"dev/null")?;
+    let there = sys::fstat(null)?;
+    if there.file_type() != libc::S_IFCHR || there.rdev != libc::makedev(1, 3) {
+        return Err(SysError { call: Call::Check, errno: libc::ENXIO });
+    }
+    Ok(null)
+}
+
+/// One empty read-only tmpfs serves all masked directories.
+fn mask_directory(cx: &mut Context<'_>, target: Fd) -> Result<()> {
+    const ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    if let Some(empty) = cx.state.empty {
+        let tree = mounts::bind_onto(empty, false, target)?;
+        sys::close(tree);
+        return Ok(());
+    }
+    let fs = sys::fsopen(c"tmpfs")?;
+    sys::fsconfig_set_string(fs, c"nr_inodes", c"1")?;
+    sys::fsconfig_set_string(fs, c"mode", c"0755")?;
+    sys::fsconfig_create(fs)?;
+    let tree = sys::fsmount(fs, ATTRIBUTES)?;
+    sys::close(fs);
+    sys::move_mount(tree, target)?;
+    cx.state.empty = Some(tree);
+    Ok(())
+}
+
+/// Makes `read_only` read-only, with what is mounted below it.
+pub fn read_only_path(cx: &Context<'_>, read_only: &CStr) -> Result<()> {
+    let target = match path::locate(cx.root(), read_only) {
+        Err(e) if is_missing(e) => return Ok(()),
+        r => r?,
+    };
+    let tree = mounts::bind_onto(target, true, target)?;
+    mounts::set_attached(tree, false, &READ_ONLY)?;
+    sys::close(tree);
+    sys::close(target);
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Launch: two small interpreters over a plan.
+//!
+//! The *parent half* ([`parent`]) prepares descriptors, clones, and does on the host what the child cannot.  The *child half*
+//! ([`child`]) runs after the clone and ends in execve.  What they say to each other is in [`protocol`].
+
+pub(crate) mod child;
+pub(crate) mod hooks;
+pub(crate) mod idmap;
+pub(crate) mod netdev;
+pub(crate) mod parent;
+pub(crate) mod procfs;
+pub mod protocol;
+pub(crate) mod rdt;
+
+pub use child::Observe;
+pub use parent::{Half, StepEvent};

@@ -1,0 +1,660 @@
+//! The parent half: walks the host steps of a plan.
+//!
+//! It runs in the caller's thread with the caller's rights, and may allocate.  Nothing of the caller's process changes
+//! (invariant I9): signals are blocked in this one thread around the clone, and that is all.
+
+use super::child::{self, Context, Observe, State as ChildState};
+use super::hooks::{self, HookPlace};
+use super::idmap;
+use super::netdev;
+use super::procfs::TrustedProc;
+use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
+use crate::cgroup::{Created, Placement};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
+use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
+use crate::sys::{self, Call, Child, CloneArgs, Fd, MountAttr, SysError};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Which half of the launch did a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The caller.
+    Parent,
+    /// The container's process, before execve.
+    Child,
+}
+
+/// A step that is done, as an observer hears of it.
+#[derive(Clone, Debug)]
+pub struct StepEvent {
+    /// Who did it.
+    pub half: Half,
+    /// Its index in that half of the plan.
+    pub index: usize,
+    /// What it was, in words.
+    pub name: String,
+    /// When it began, in nanoseconds of the wall clock.
+    pub start_ns: u64,
+    /// When it was done.
+    pub end_ns: u64,
+}
+
+/// Hears of each step when it is done.
+pub type Observer<'a> = dyn FnMut(&StepEvent) + Send + 'a;
+
+/// The container that a launch makes, as opposed to a process in an existing one.
+pub struct Record<'a> {
+    /// Its state directory, locked.
+    pub dir: &'a ContainerDir,
+    /// Its record.
+    pub state: &'a mut State,
+}
+
+/// What a launch is given beside the plan.
+#[derive(Default)]
+pub struct Inputs<'a> {
+    /// Where the pseudoterminal's master is sent.
+    pub console_socket: Option<BorrowedFd<'a>>,
+    /// What becomes stdin, stdout and stderr; the caller's own when `None`.
+    pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// Descriptors 3 to 3+n-1 are passed on.
+    pub preserve_fds: u32,
+    /// How much is told to the observer.
+    pub observe: Observe,
+    /// The observer.
+    pub observer: Option<&'a mut Observer<'a>>,
+    /// For a process in an existing container: its pidfd, which stands for all namespaces.
+    pub target: Option<BorrowedFd<'a>>,
+    /// For a process in an existing container: its cgroups.
+    pub cgroup: Option<Placement>,
+}
+
+/// A process that stands before execve.
+pub struct Launched {
+    /// The process.
+    pub child: Child,
+    /// The parent's end of the pair.
+    sync: OwnedFd,
+    stage: Stage,
+}
+
+/// The parent half at work.
+pub struct Parent<'a> {
+    plan: &'a Plan,
+    inputs: Inputs<'a>,
+    record: Option<Record<'a>>,
+    proc: TrustedProc,
+    namespaces: Vec<Option<OwnedFd>>,
+    trees: Vec<Option<OwnedFd>>,
+    listener: Option<OwnedFd>,
+    devices: Vec<netdev::DeviceInfo>,
+    net_messages: Vec<Vec<u8>>,
+    holders: Vec<(IdMaps, OwnedFd)>,
+    cgroup: Option<Placement>,
+    launched: Option<Launched>,
+    last_child_step: u64,
+}
+
+fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::because(ErrorKind::Launch, doing, e)
+}
+
+/// Does everything up to execve.  When it fails, no process is left; what else was made is in the record.
+pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>) -> Result<Launched, Error> {
+    let proc = TrustedProc::open().map_err(|e| failed("open /proc", e))?;
+    let slots = |n| std::iter::repeat_with(|| None).take(n).collect();
+    let mut parent = Parent {
+        plan,
+        cgroup: inputs.cgroup.clone(),
+        inputs,
+        record,
+        proc,
+        namespaces: slots(plan.clone.namespace_slots),
+        trees: slots(plan.clone.tree_slots),
+        listener: None,
+        devices: Vec::new(),
+        net_messages: Vec::new(),
+        holders: Vec::new(),
+        launched: None,
+        last_child_step: 0,
+    };
+    match parent.walk() {
+        Ok(()) => parent.launched.ok_or_else(|| Error::new(ErrorKind::Launch, "the plan makes no process")),
+        Err(e) => {
+            if let Some(launched) = &parent.launched {
+                launched.end();
+            }
+            Err(e)
+        }
+    }
+}
+
+impl Parent<'_> {
+    fn walk(&mut self) -> Result<(), Error> {
+        let plan = self.plan;
+        for (index, planned) in plan.host.iter().enumerate() {
+            let start_ns = if self.inputs.observer.is_some() { sys::clock_ns() } else { 0 };
+            self.step(&planned.step).map_err(|e| with_origin(e, &planned.origin))?;
+            if let Some(observer) = &mut self.inputs.observer {
+                let name = planned.step.to_string();
+                observer(&StepEvent { half: Half::Parent, index, name, start_ns, end_ns: sys::clock_ns() });
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &HostStep) -> Result<(), Error> {
+        match step {
+            HostStep::RecordIntent => self.record_intent(),
+            HostStep::OpenNamespace { slot, kind, path } => self.open_namespace(*slot, *kind, path),
+            HostStep::OpenTree { slot, source, recursive, idmap } => {
+                self.open_tree(*slot, source, *recursive, idmap.as_ref())
+            }
+            HostStep::Listen => self.listen(),
+            HostStep::Clone => self.clone_child(),
+            HostStep::RecordProcess => self.record_process(),
+            HostStep::WriteIdMaps { maps, helpers, deny_setgroups } => {
+                idmap::write_id_maps(&self.proc, self.pid()?, maps, *helpers, *deny_setgroups)
+                    .map_err(|e| failed("", e))
+            }
+            HostStep::SetOomScore { value } => self.set_oom_score(*value),
+            HostStep::SetRlimit { resource, soft, hard } => {
+                sys::prlimit(self.pid()?, *resource, *soft, *hard).map_err(|e| failed("set the limit", e))
+            }
+            HostStep::Release(gate) => self.release(*gate),
+            HostStep::AwaitHooks => self.pump(|m| *m == FromChild::AtHooks),
+            HostStep::AwaitReady => self.pump(|m| *m == FromChild::Ready),
+            HostStep::Hooks { kind, hooks } => self.run_hooks(*kind, hooks),
+            HostStep::RecordCreated => self.record_phase(Phase::Created),
+            _ => self.step_of_resources(step),
+        }
+    }
+
+    fn step_of_resources(&mut self, step: &HostStep) -> Result<(), Error> {
+        match step {
+            HostStep::CreateCgroup { placement } => self.create_cgroup(placement),
+            HostStep::JoinCgroup => match &self.cgroup {
+                Some(placement) => Ok(placement.join(self.pid()?)?),
+                None => Ok(()),
+            },
+            HostStep::CgroupDevices { rules } => match &self.cgroup {
+                Some(placement) => Ok(placement.apply_devices(rules)?),
+                None => Ok(()),
+            },
+            HostStep::IntelRdt(rdt) => {
+                let pid = self.pid()?;
+                let group = super::rdt::apply(rdt, pid).map_err(|e| failed("", e))?;
+                self.save(|state| state.intel_rdt = Some(group))
+            }
+            HostStep::MoveNetDevice { host, container } => self.move_device(host, container),
+            // Every other variant has its arm in the function above.
+            _ => Ok(()),
+        }
+    }
+
+    fn pid(&self) -> Result<i32, Error> {
+        self.launched
+            .as_ref()
+            .map(|l| l.child.pid)
+            .ok_or_else(|| Error::new(ErrorKind::Launch, "a step of the plan needs the process before it is made"))
+    }
+
+    fn save(&mut self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        change(record.state);
+        Ok(record.dir.save(record.state)?)
+    }
+
+    fn record_intent(&mut self) -> Result<(), Error> {
+        let mut cgroup = None;
+        let mut devices = Vec::new();
+        let mut rdt = None;
+        for planned in &self.plan.host {
+            match &planned.step {
+                HostStep::CreateCgroup { placement } => cgroup = Some(placement.clone()),
+                HostStep::MoveNetDevice { host, container } => devices
+                    .push(NetDevice { host_name: host.clone(), container_name: container.clone() }),
+                HostStep::IntelRdt(wanted) => rdt = super::rdt::intent(wanted).map_err(|e| failed("", e))?,
+                _ => {}
+            }
+        }
+        self.save(|state| {
+            state.cgroup = cgroup;
+            state.net_devices = devices;
+            state.intel_rdt = rdt;
+        })
+    }
+
+    fn record_phase(&mut self, phase: Phase) -> Result<(), Error> {
+        self.save(|state| state.phase = phase)
+    }
+
+    fn record_process(&mut self) -> Result<(), Error> {
+        let pid = self.pid()?;
+        self.save(|state| {
+            state.set_init(pid);
+        })
+    }
+
+    fn open_namespace(&mut self, slot: usize, kind: Namespace, path: &std::ffi::CStr) -> Result<(), Error> {
+        let what = || format!("open the {} namespace {path:?}", kind.name());
+        let fd = match self.inputs.target {
+            Some(pidfd) => pidfd.try_clone_to_owned().map_err(|e| failed(&what(), e))?,
+            None => {
+                let fd = sys::openat(Fd::CWD, path, libc::O_RDONLY, 0).map_err(|e| failed(&what(), e))?;
+                let fd = sys::own(fd);
+                let there = sys::namespace_kind(Fd::from(&fd)).map_err(|_| {
+                    Error::new(ErrorKind::InvalidConfig, format!("{}: not a namespace", what()))
+                })?;
+                if there != kind.flag() {
+                    let message = format!("{}: a namespace of another kind", what());
+                    return Err(Error::new(ErrorKind::InvalidConfig, message));
+                }
+                fd
+            }
+        };
+        fill(&mut self.namespaces, slot, fd)
+    }
+
+    fn open_tree(
+        &mut self,
+        slot: usize,
+        source: &std::ffi::CStr,
+        recursive: bool,
+        idmap: Option<&(IdMaps, bool)>,
+    ) -> Result<(), Error> {
+        let what = |e: SysError| failed(&format!("open the mount source {source:?}"), e);
+        let tree = sys::own(sys::open_tree_clone(Fd::CWD, source, recursive, 0).map_err(what)?);
+        if let Some((maps, whole_tree)) = idmap {
+            let userns_fd = self.holder(maps)?;
+            let attributes =
+                MountAttr { set: sys::attr::IDMAP, userns_fd: userns_fd.into(), ..MountAttr::default() };
+            sys::mount_setattr(Fd::from(&tree), *whole_tree, &attributes).map_err(|e| {
+                let hint = if e.errno == libc::EINVAL {
+                    " (its file system does not support id-mapped mounts on this kernel)"
+                } else {
+                    ""
+                };
+                failed(&format!("map the ids of the mount source {source:?}{hint}"), e)
+            })?;
+        }
+        fill(&mut self.trees, slot, tree)
+    }
+
+    /// The descriptor number of a user namespace with these maps, made once.
+    fn holder(&mut self, maps: &IdMaps) -> Result<u32, Error> {
+        if let Some((_, fd)) = self.holders.iter().find(|(m, _)| m == maps) {
+            return Ok(fd.as_raw_fd().cast_unsigned());
+        }
+        let fd = idmap::user_namespace_with(&self.proc, maps).map_err(|e| failed("", e))?;
+        let number = fd.as_raw_fd().cast_unsigned();
+        self.holders.push((maps.clone(), fd));
+        Ok(number)
+    }
+
+    fn listen(&mut self) -> Result<(), Error> {
+        let Some(record) = &self.record else { return Ok(()) };
+        let what = |e: nix::Error| failed("listen on start.sock", e);
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(what)?;
+        bind(fd.as_raw_fd(), &start_address(record.dir)?).map_err(what)?;
+        listen(&fd, Backlog::new(8).map_err(what)?).map_err(what)?;
+        self.listener = Some(fd);
+        Ok(())
+    }
+
+    fn create_cgroup(&mut self, placement: &Placement) -> Result<(), Error> {
+        match placement.create()? {
+            Created::Yes => self.cgroup = Some(placement.clone()),
+            Created::None => {
+                log::warn!("no permission to make a cgroup: the container runs in the caller's");
+                self.save(|state| state.cgroup = None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clone_child(&mut self) -> Result<(), Error> {
+        self.prepare_devices()?;
+        let what = |e: SysError| failed("make the container's process", explain_clone(e));
+        let (sync, childs_end) = sys::socketpair().map_err(|e| failed("make the container's process", e))?;
+        let ignored_signals = self.proc.ignored_signals().map_err(|e| failed("", e))?;
+        let namespaces = borrow_all(&self.namespaces)?;
+        let trees = borrow_all(&self.trees)?;
+        let mut program = self.plan.program.clone();
+        let console_socket = self.inputs.console_socket.map(Fd::from);
+        let keep = self.descriptors_to_keep(Fd::from(&childs_end), &namespaces, &trees);
+        let cgroup = self.cgroup_to_start_in()?;
+        let context = Context {
+            steps: &self.plan.child,
+            program: &mut program,
+            sync: Fd::from(&childs_end),
+            listener: self.listener.as_ref().map(Fd::from),
+            proc: Fd::from(self.proc.as_fd()),
+            namespaces: &namespaces,
+            trees: &trees,
+            console_socket,
+            stdio: self.inputs.stdio.map(|fds| fds.map(Fd::from)),
+            keep: &keep,
+            ignored_signals,
+            net_messages: &self.net_messages,
+            observe: self.inputs.observe,
+            state: ChildState::default(),
+        };
+        let spec = &self.plan.clone;
+        let flags = if spec.stage.is_some() { 0 } else { u64::from(spec.flags.cast_unsigned()) };
+        let args = CloneArgs { flags, cgroup: cgroup.as_ref().map(Fd::from), no_signal: false };
+        self.last_child_step = sys::clock_ns();
+        // A handler of the caller's must not run in the copy; the child's dispositions are the default ones anyway.
+        let mask = sys::set_signal_mask(u64::MAX).map_err(what)?;
+        let result = sys::clone3(&args, || child::run(context, spec));
+        sys::set_signal_mask(mask).map_err(what)?;
+        let child = result.map_err(what)?;
+        drop(childs_end);
+        let stage = if spec.stage.is_some() { Stage::Joining } else { Stage::Walking { hooks: true } };
+        self.launched = Some(Launched { child, sync, stage });
+        if spec.stage.is_some() {
+            self.adopt()?;
+        }
+        self.listener = None;
+        self.trees.clear();
+        self.namespaces.clear();
+        Ok(())
+    }
+
+    fn cgroup_to_start_in(&self) -> Result<Option<OwnedFd>, Error> {
+        match (&self.cgroup, self.plan.clone.into_cgroup) {
+            (Some(placement), true) => Ok(placement.v2_fd()?),
+            _ => Ok(None),
+        }
+    }
+
+    fn descriptors_to_keep(&self, sync: Fd, namespaces: &[Fd], trees: &[Fd]) -> Vec<Fd> {
+        let mut keep: Vec<Fd> = (3..3 + self.inputs.preserve_fds.cast_signed()).map(Fd).collect();
+        keep.extend([sync, Fd::from(self.proc.as_fd())]);
+        keep.extend(self.listener.as_ref().map(Fd::from));
+        keep.extend(self.inputs.console_socket.map(Fd::from));
+        keep.extend(namespaces.iter().chain(trees));
+        keep.sort_unstable_by_key(|fd| fd.0);
+        keep.dedup();
+        keep
+    }
+
+    /// Takes the process that the stage has made, and reaps the stage.
+    fn adopt(&mut self) -> Result<(), Error> {
+        let mut pid = 0;
+        self.pump(|m| {
+            if let FromChild::Forked { pid: made } = m {
+                pid = *made;
+            }
+            pid != 0
+        })?;
+        let Some(launched) = &mut self.launched else { return Ok(()) };
+        reap(launched.child.pidfd.as_fd());
+        // Our child by CLONE_PARENT, and not waited for yet: the pid cannot be another's.
+        let pidfd = sys::pidfd_open(pid).map_err(|e| failed("open the container's process", e))?;
+        launched.child = Child { pid, pidfd };
+        Ok(())
+    }
+
+    fn set_oom_score(&self, value: i32) -> Result<(), Error> {
+        let path = std::ffi::CString::new(format!("{}/oom_score_adj", self.pid()?)).unwrap_or_default();
+        self.proc.write(&path, value.to_string().as_bytes()).map_err(|e| failed("", e))
+    }
+
+    fn release(&self, gate: Gate) -> Result<(), Error> {
+        let Some(launched) = &self.launched else { return Ok(()) };
+        // A child that is gone has left a report, or its end of the pair closed: the next wait tells.
+        let _ = launched.say(FromParent::Go(gate));
+        Ok(())
+    }
+
+    fn run_hooks(&mut self, kind: HookKind, hooks: &[Hook]) -> Result<(), Error> {
+        let Some(record) = &self.record else { return Ok(()) };
+        let Some(launched) = &self.launched else { return Ok(()) };
+        let json = crate::status::oci_state(record.state, crate::Status::Creating, launched.child.pid);
+        let place = match kind {
+            HookKind::CreateContainer | HookKind::StartContainer => {
+                HookPlace::Container { pidfd: launched.child.pidfd.as_fd() }
+            }
+            _ => HookPlace::Runtime,
+        };
+        hooks::run_hooks(kind, hooks, &json, place)
+            .map(drop)
+            .map_err(|e| Error::because(ErrorKind::Hook, "", e))
+    }
+
+    fn prepare_devices(&mut self) -> Result<(), Error> {
+        for planned in &self.plan.host {
+            let HostStep::MoveNetDevice { host, container } = &planned.step else { continue };
+            let info = netdev::prepare(host).map_err(|e| with_origin(failed("", e), &planned.origin))?;
+            self.net_messages.extend(netdev::configure_messages(&info, container));
+            self.devices.push(info);
+        }
+        Ok(())
+    }
+
+    fn move_device(&mut self, host: &str, container: &str) -> Result<(), Error> {
+        let pid = self.pid()?;
+        let Some(info) = self.devices.iter().find(|d| d.name == host) else { return Ok(()) };
+        let path = std::ffi::CString::new(format!("{pid}/ns/net")).unwrap_or_default();
+        let netns = self.proc.open_namespace(&path).map_err(|e| failed("", e))?;
+        netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))
+    }
+
+    /// Listens to the child until `wanted`.
+    fn pump(&mut self, mut wanted: impl FnMut(&FromChild) -> bool) -> Result<(), Error> {
+        loop {
+            let Some(launched) = &mut self.launched else { return Ok(()) };
+            let Some(message) = launched.hear()? else {
+                return Err(launched.died());
+            };
+            match message {
+                FromChild::Failed { step, error } => return Err(self.child_failed(step, error)),
+                FromChild::StepDone { step, time } => self.observed(step, time)?,
+                m if wanted(&m) => return Ok(()),
+                m => {
+                    return Err(Error::new(ErrorKind::Launch, format!("the child said {m:?} out of order")));
+                }
+            }
+        }
+    }
+
+    fn observed(&mut self, step: u16, time: u64) -> Result<(), Error> {
+        if let (Some(observer), Some(planned)) =
+            (&mut self.inputs.observer, self.plan.child.get(usize::from(step)))
+        {
+            let start_ns = std::mem::replace(&mut self.last_child_step, time);
+            let name = planned.step.to_string();
+            observer(&StepEvent { half: Half::Child, index: step.into(), name, start_ns, end_ns: time });
+        }
+        match &self.launched {
+            Some(launched) if self.inputs.observe == Observe::Lockstep => launched
+                .say(FromParent::Continue)
+                .map_err(|e| failed("answer the container's process", e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn child_failed(&self, step: u16, error: SysError) -> Error {
+        explain_failure(self.plan, step, error)
+    }
+}
+
+fn fill(slots: &mut [Option<OwnedFd>], slot: usize, fd: OwnedFd) -> Result<(), Error> {
+    let place = slots.get_mut(slot).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan names no such slot"))?;
+    *place = Some(fd);
+    Ok(())
+}
+
+fn borrow_all(slots: &[Option<OwnedFd>]) -> Result<Vec<Fd>, Error> {
+    slots
+        .iter()
+        .map(|fd| {
+            fd.as_ref().map(Fd::from).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan leaves a slot empty"))
+        })
+        .collect()
+}
+
+/// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.
+pub fn start_address(dir: &ContainerDir) -> Result<UnixAddr, Error> {
+    let path = format!("/proc/self/fd/{}/{START_SOCKET}", dir.dir_fd().as_raw_fd());
+    UnixAddr::new(path.as_str()).map_err(|e| failed("name start.sock", e))
+}
+
+fn with_origin(e: Error, origin: &str) -> Error {
+    if origin.contains(' ') || origin.is_empty() { e } else { e.during(origin) }
+}
+
+/// Errors of clone that mean something else than their text.
+fn explain_clone(e: SysError) -> String {
+    let hint = match e.errno {
+        libc::EPERM => " (no right to make these namespaces: is a user namespace missing, or are they disabled?)",
+        libc::ENOSPC => " (a limit of /proc/sys/user/max_*_namespaces is reached)",
+        libc::EUSERS => " (user namespaces are nested too deep)",
+        libc::EAGAIN => " (a limit on the number of processes is reached)",
+        libc::EINVAL => " (the kernel lacks one of these kinds of namespace)",
+        _ => "",
+    };
+    format!("{e}{hint}")
+}
+
+/// The words for a step of the child that failed.
+pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
+    let start = "unable to start container process";
+    let name = &plan.program.name;
+    let Some(planned) = plan.child.get(usize::from(step)) else {
+        let what = if step == STAGE { "leave the caller's environment or join a namespace" } else { "unknown step" };
+        return Error::because(ErrorKind::Launch, format!("{start}: {what}"), error);
+    };
+    match planned.step {
+        ChildStep::FindExecutable | ChildStep::Execute => explain_execute(name, plan.program.searched, error),
+        _ => {
+            let what = format!("{start}: {}: {}", planned.origin, planned.step);
+            Error::because(ErrorKind::Launch, what, explain_errno(&planned.step, error))
+        }
+    }
+}
+
+/// Error numbers that mislead, in words (`style.md`, habit 4).
+fn explain_errno(step: &ChildStep, e: SysError) -> String {
+    let hint = match (step, e.call, e.errno) {
+        (ChildStep::Mount(_), Call::Fsopen, libc::ENODEV) => " (the kernel does not know this file system)",
+        (ChildStep::Chdir { .. }, Call::Getcwd, libc::EXDEV) => {
+            " (current working directory is outside of container mount namespace root -- possible container breakout detected)"
+        }
+        (ChildStep::NewKeyring { .. }, _, libc::EDQUOT) => " (the key quota of this user is used up)",
+        (ChildStep::Console { .. }, Call::Check, _) => " (/dev/pts/ptmx is not the multiplexer of a devpts)",
+        (_, Call::Check, libc::ENXIO) => " (a different device lies there)",
+        _ => "",
+    };
+    format!("{e}{hint}")
+}
+
+/// The words that engines know for a program that cannot be executed.
+pub fn explain_execute(name: &str, searched: bool, e: SysError) -> Error {
+    let start = format!("unable to start container process: exec: {name:?}");
+    match (e.call, e.errno) {
+        (Call::Faccessat2, libc::ENOENT) if searched => Error::new(
+            ErrorKind::ExecutableNotFound,
+            format!("{start}: executable file not found in $PATH"),
+        ),
+        (Call::Faccessat2, libc::ENOENT) => Error::new(
+            ErrorKind::ExecutableNotFound,
+            format!("{start}: stat {name}: no such file or directory"),
+        ),
+        (_, libc::ENOENT) => {
+            Error::new(ErrorKind::ExecutableNotFound, format!("{start}: no such file or directory"))
+        }
+        (_, libc::EACCES | libc::EISDIR) => Error::new(
+            ErrorKind::ExecutableNotAllowed,
+            format!("{start}: {}", if e.errno == libc::EISDIR { "is a directory" } else { "permission denied" }),
+        ),
+        (_, libc::ENOEXEC) => {
+            Error::new(ErrorKind::ExecutableNotAllowed, format!("{start}: exec format error"))
+        }
+        _ => Error::because(ErrorKind::Launch, start, e),
+    }
+}
+
+impl Launched {
+    fn say(&self, message: FromParent) -> sys::Result<()> {
+        super::protocol::send(Fd::from(&self.sync), &message.encode())
+    }
+
+    /// The child's next record; `None` at the end of the file.
+    fn hear(&mut self) -> Result<Option<FromChild>, Error> {
+        let mut record = [0; SIZE];
+        let n = match sys::read(Fd::from(&self.sync), &mut record) {
+            Err(e) if e.errno == libc::ECONNRESET => 0,
+            r => r.map_err(|e| failed("listen to the container's process", e))?,
+        };
+        if n == 0 {
+            return Ok(None);
+        }
+        let message = FromChild::decode(record.get(..n).unwrap_or_default());
+        let next = message.and_then(|m| self.stage.after(m).map(|stage| (m, stage)));
+        let (message, stage) =
+            next.ok_or_else(|| Error::new(ErrorKind::Launch, "the container's process broke the protocol"))?;
+        self.stage = stage;
+        Ok(Some(message))
+    }
+
+    /// Runs the program: returns when execve has succeeded or failed.
+    pub fn start(mut self, plan: &Plan, mut observer: Option<&mut Observer<'_>>, lockstep: bool) -> Result<Child, Error> {
+        self.stage = Stage::Started;
+        // A child that died meanwhile is told by its silence below.
+        let _ = self.say(FromParent::Start);
+        let mut last = sys::clock_ns();
+        loop {
+            match self.hear() {
+                Ok(None) => return Ok(self.child),
+                Ok(Some(FromChild::StepDone { step, time })) => {
+                    if let (Some(observer), Some(planned)) = (&mut observer, plan.child.get(usize::from(step))) {
+                        let start_ns = std::mem::replace(&mut last, time);
+                        let name = planned.step.to_string();
+                        observer(&StepEvent { half: Half::Child, index: step.into(), name, start_ns, end_ns: time });
+                    }
+                    if lockstep {
+                        let _ = self.say(FromParent::Continue);
+                    }
+                }
+                Ok(Some(FromChild::Failed { step, error })) => {
+                    self.end();
+                    return Err(explain_failure(plan, step, error));
+                }
+                Ok(Some(m)) => {
+                    self.end();
+                    return Err(Error::new(ErrorKind::Launch, format!("the child said {m:?} out of order")));
+                }
+                Err(e) => {
+                    self.end();
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// What became of a child that closed the pair without a report.
+    fn died(&self) -> Error {
+        let how = match waitid(Id::PIDFd(self.child.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Ok(WaitStatus::Exited(_, status)) => format!("ended with status {status}"),
+            _ => "ended".into(),
+        };
+        Error::new(ErrorKind::Launch, format!("the container's process {how} before it was set up"))
+    }
+
+    /// Ends the process and reaps it.
+    pub fn end(&self) {
+        let _ = sys::pidfd_send_signal(Fd::from(&self.child.pidfd), libc::SIGKILL);
+        reap(self.child.pidfd.as_fd());
+    }
+}
+
+/// Waits for a child of ours that is about to end.
+fn reap(pidfd: BorrowedFd<'_>) {
+    while waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) == Err(nix::Error::EINTR) {}
+}

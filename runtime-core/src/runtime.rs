@@ -1,0 +1,261 @@
+//! The entry to the library: a state directory, and what is made below it.
+
+use crate::container::{Container, teardown};
+use crate::error::{Error, ErrorKind};
+use crate::host;
+use crate::launch::parent::{Inputs, Launched, Observer, Record, launch};
+use crate::launch::{Observe, StepEvent};
+use crate::plan::{self, Options, Plan};
+use crate::process::Process;
+use crate::spec::{self, Loaded};
+use crate::state::{ContainerDir, Phase, State, StateRoot, validate_id};
+use crate::status::ContainerState;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A runtime: a directory that holds the state of containers.
+///
+/// It keeps nothing open and has no threads; any number may be used at once, from any thread.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    root: PathBuf,
+}
+
+/// Hears of each step of a launch; see [`CreateOptions::observer`].
+pub type StepObserver = Box<dyn FnMut(&StepEvent) + Send>;
+
+/// What a container is created with, beside its bundle's config.json.
+#[derive(Default)]
+pub struct CreateOptions {
+    /// Its id: letters, digits, `_`, `+`, `-` and `.`.
+    pub id: String,
+    /// The directory that holds config.json; the current directory when empty.
+    pub bundle: PathBuf,
+    /// A connected Unix socket that gets the master of the pseudoterminal (`SCM_RIGHTS`); needed with `process.terminal`.
+    pub console_socket: Option<OwnedFd>,
+    /// Its stdin, stdout and stderr; the caller's when `None`.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// Change the root by moving a mount instead of pivot_root(2), for a host that runs from an initramfs.
+    pub no_pivot: bool,
+    /// Leave the container in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Pass descriptors 3 to 3+n-1 on, after those of `listen_fds`.
+    pub preserve_fds: u32,
+    /// Socket activation (`sd_listen_fds(3)`): so many descriptors from 3 on are passed on, and announced in the environment.
+    pub listen_fds: u32,
+    /// Names for them, as in `LISTEN_FDNAMES`.
+    pub listen_fdnames: Option<String>,
+    /// `NOTIFY_SOCKET` (`sd_notify(3)`) for the container.
+    pub notify_socket: Option<PathBuf>,
+    /// Turn what is not supported yet into warnings.
+    pub ignore_unsupported: bool,
+    /// How much the observer hears.
+    pub observe: Observe,
+    /// Hears of each step.
+    pub observer: Option<StepObserver>,
+}
+
+impl std::fmt::Debug for CreateOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreateOptions")
+            .field("id", &self.id)
+            .field("bundle", &self.bundle)
+            .field("no_pivot", &self.no_pivot)
+            .field("preserve_fds", &self.preserve_fds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bundle that was loaded and compiled.
+struct Compiled {
+    loaded: Loaded,
+    plan: Plan,
+    bundle: PathBuf,
+}
+
+impl Runtime {
+    /// A runtime whose state lies below `root`: `/run/orlop`, say.  It is created when the first container is.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What [`Runtime::create`] would do; changes nothing, and needs no privileges.
+    ///
+    /// # Errors
+    /// As for [`Runtime::create`], of the configuration.
+    pub fn plan(&self, options: &CreateOptions) -> Result<Plan, Error> {
+        compile(options, true).map(|c| c.plan)
+    }
+
+    /// Makes a container, up to the execution of its program: state *created*.
+    ///
+    /// The container's process is a child of the caller; [`Container::start`] may be called by another process.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, the id is taken, or the kernel refuses a step.  Nothing is left then.
+    pub fn create(&self, mut options: CreateOptions) -> Result<Container, Error> {
+        let compiled = compile(&options, true)?;
+        let (dir, state, launched) = self.launch(&compiled, &mut options)?;
+        let container = Container::new(&self.root, &dir, state, Some(launched.child));
+        drop(dir);
+        Ok(container)
+    }
+
+    /// Makes a container and runs its program.
+    ///
+    /// # Errors
+    /// As for [`Runtime::create`], and when the program cannot be executed.
+    pub fn run(&self, mut options: CreateOptions) -> Result<(Container, Process), Error> {
+        let compiled = compile(&options, false)?;
+        let (dir, mut state, launched) = self.launch(&compiled, &mut options)?;
+        let started = self.start_launched(&compiled, &mut options, &dir, &mut state, launched);
+        match started {
+            Ok(process) => {
+                let container = Container::new(&self.root, &dir, state, None);
+                container.poststart(process.pid());
+                Ok((container, process))
+            }
+            Err(e) => {
+                teardown(dir, &state);
+                Err(e)
+            }
+        }
+    }
+
+    /// The container `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(&self, id: &str) -> Result<Container, Error> {
+        Container::open(&self.root, id)
+    }
+
+    /// The states of all containers, by id.  One that cannot be read is an error in its place.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Result<ContainerState, Error>>, Error> {
+        if !self.root.exists() {
+            return Ok(Vec::new());
+        }
+        let ids = StateRoot::open(&self.root)?.ids()?;
+        let states = ids.iter().map(|id| self.open(id).and_then(|c| c.state()));
+        // Removed between the two looks: it is not there.
+        Ok(states.filter(|s| !matches!(s, Err(e) if e.kind() == ErrorKind::NotFound)).collect())
+    }
+
+    fn launch(
+        &self,
+        compiled: &Compiled,
+        options: &mut CreateOptions,
+    ) -> Result<(ContainerDir, State, Launched), Error> {
+        let dir = StateRoot::open(&self.root)?.reserve(&options.id)?;
+        let mut state = new_state(compiled, options);
+        let mut observer = options.observer.take();
+        let inputs = Inputs {
+            console_socket: options.console_socket.as_ref().map(AsFd::as_fd),
+            stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
+            preserve_fds: options.preserve_fds + options.listen_fds,
+            observe: options.observe,
+            observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
+            ..Inputs::default()
+        };
+        let record = Record { dir: &dir, state: &mut state };
+        let result = launch(&compiled.plan, Some(record), inputs);
+        options.observer = observer;
+        // The child has its own copies; ours would keep a terminal or a pipe open.
+        options.console_socket = None;
+        options.stdio = None;
+        match result {
+            Ok(launched) => Ok((dir, state, launched)),
+            Err(e) => {
+                teardown(dir, &state);
+                Err(e)
+            }
+        }
+    }
+
+    fn start_launched(
+        &self,
+        compiled: &Compiled,
+        options: &mut CreateOptions,
+        dir: &ContainerDir,
+        state: &mut State,
+        launched: Launched,
+    ) -> Result<Process, Error> {
+        crate::container::run_start_hooks(state, &launched.child)?;
+        state.phase = Phase::Running;
+        dir.save(state)?;
+        let lockstep = options.observe == Observe::Lockstep;
+        let observer = options.observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
+        launched.start(&compiled.plan, observer, lockstep).map(Process::new)
+    }
+}
+
+fn compile(options: &CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
+    validate_id(&options.id)?;
+    check_preserved(options)?;
+    let bundle = if options.bundle.as_os_str().is_empty() { Path::new(".") } else { &options.bundle };
+    let bundle = std::path::absolute(bundle)
+        .map_err(|e| Error::because(ErrorKind::InvalidArgument, format!("bundle {}", bundle.display()), e))?;
+    let loaded = spec::load_file(&bundle.join("config.json"))?;
+    let facts = host::gather()?;
+    let plan_options = Options {
+        id: options.id.clone(),
+        bundle: bundle.clone(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen_fds: options.listen_fds,
+        listen_fdnames: options.listen_fdnames.clone(),
+        notify_socket: options.notify_socket.clone(),
+        detach_start,
+        ignore_unsupported: options.ignore_unsupported,
+    };
+    let plan = plan::compile(&loaded, &facts, &plan_options)?;
+    for warning in loaded.warnings.iter().chain(&plan.warnings) {
+        log::warn!("{warning}");
+    }
+    Ok(Compiled { loaded, plan, bundle })
+}
+
+/// Descriptors to be passed on must be there before anything else takes their numbers.
+fn check_preserved(options: &CreateOptions) -> Result<(), Error> {
+    let count = options.preserve_fds.saturating_add(options.listen_fds);
+    for n in (3..).take(count.try_into().unwrap_or(usize::MAX)) {
+        if !crate::sys::is_open(crate::sys::Fd(n)) {
+            let message = format!("preserve-fds: descriptor {n} is not open");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+    }
+    Ok(())
+}
+
+fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
+    let spec = &compiled.loaded.spec;
+    let mut state = State::new(&options.id, &compiled.bundle);
+    state.oci_version = spec.version().clone();
+    state.rootfs = spec.root().as_ref().map_or_else(PathBuf::new, |r| compiled.bundle.join(r.path()));
+    state.annotations = spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    state.rootless = !nix::unistd::geteuid().is_root();
+    if let Some(hooks) = spec.hooks() {
+        state.start_container = hooks.start_container().clone().unwrap_or_default();
+        state.poststart = hooks.poststart().clone().unwrap_or_default();
+        state.poststop = hooks.poststop().clone().unwrap_or_default();
+    }
+    state.exec.process = spec.process().clone();
+    state.exec.no_new_keyring = options.no_new_keyring;
+    if let Some(linux) = spec.linux() {
+        state.exec.namespaces = linux.namespaces().clone().unwrap_or_default();
+    }
+    let own_pids = state.exec.namespaces.iter().any(|n| n.typ() == oci_spec::runtime::LinuxNamespaceType::Pid);
+    state.host_pid_namespace = !own_pids;
+    state
+}
