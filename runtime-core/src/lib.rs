@@ -1,3 +1,5 @@
 //! Orlop engine.
+pub mod cgroup;
 pub mod spec;
+pub mod state;
 pub mod sys;

@@ -1,0 +1,104 @@
+//! What can go wrong with control groups.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+/// A failure with control groups.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// `linux.cgroupsPath` cannot be followed.
+    #[error("linux.cgroupsPath: {path:?}: {reason}")]
+    Path {
+        /// The path as configured.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// There are processes in the group that should become the container's.
+    #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
+    NotEmpty {
+        /// The group.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// The configuration asks for what no control group of ours can do.
+    #[error("{config_path}: the {controller} cgroup controller is needed, but {reason}")]
+    Controller {
+        /// Where the configuration asks for it.
+        config_path: String,
+        /// The controller.
+        controller: String,
+        /// Why it cannot be had.
+        reason: String,
+    },
+    /// A rule for devices that the kernel's interface cannot express.
+    #[error("linux.resources.devices[{index}]: {reason}")]
+    DeviceRule {
+        /// Its place in the configuration.
+        index: usize,
+        /// Why not.
+        reason: String,
+    },
+    /// A group cannot be removed, as there are still processes in it.
+    #[error("rmdir {}: still in use after {waited_ms} ms{}", path.display(), in_words(pids))]
+    Busy {
+        /// The group.
+        path: PathBuf,
+        /// The processes in it.
+        pids: Vec<i32>,
+        /// For how long it was tried.
+        waited_ms: u128,
+    },
+    /// The processes of a group did not freeze.
+    #[error("{}: its processes did not freeze within {waited_ms} ms", path.display())]
+    NotFrozen {
+        /// The group.
+        path: PathBuf,
+        /// For how long it was tried.
+        waited_ms: u128,
+    },
+    /// A call failed.
+    #[error("{call} {}: {}{hint}", path.display(), errno.desc())]
+    Io {
+        /// The system call, or what was to be written.
+        call: String,
+        /// The file or directory.
+        path: PathBuf,
+        /// Its error number.
+        errno: Errno,
+        /// What that number means here, where the text of the number misleads.
+        hint: &'static str,
+    },
+}
+
+impl CgroupError {
+    pub(super) fn io(call: impl Into<String>, path: &Path, errno: Errno) -> Self {
+        Self::Io { call: call.into(), path: path.to_owned(), errno, hint: "" }
+    }
+
+    pub(super) fn hinted(call: impl Into<String>, path: &Path, errno: Errno, hint: &'static str) -> Self {
+        Self::Io { call: call.into(), path: path.to_owned(), errno, hint }
+    }
+
+    /// Whether it says that we lack the permission, or that the file system is read-only to us.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Io { errno, .. } if is_permission(*errno))
+    }
+}
+
+pub(super) fn is_permission(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
+}
+
+fn in_words(pids: &[i32]) -> String {
+    if pids.is_empty() {
+        return String::new();
+    }
+    let list: Vec<String> = pids.iter().take(16).map(ToString::to_string).collect();
+    let more = if pids.len() > list.len() { ", ..." } else { "" };
+    format!(" by process(es) {}{more}", list.join(", "))
+}

@@ -1,0 +1,338 @@
+//! Which control group hierarchies this host has, and where we are in them.
+
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use super::error::CgroupError;
+
+/// Where every distribution mounts them.
+const USUAL_PLACE: &str = "/sys/fs/cgroup";
+const OWN_CGROUPS: &str = "/proc/self/cgroup";
+const MOUNTS: &str = "/proc/self/mountinfo";
+/// The inode number of a hierarchy's topmost directory.
+const TOPMOST_INODE: u64 = 1;
+
+/// A mounted hierarchy, or the part of it that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HierarchyMount {
+    /// Where it is mounted.
+    pub mount_point: PathBuf,
+    /// Which directory of the hierarchy is mounted there, as our cgroup namespace names it.
+    pub root: String,
+}
+
+/// A mounted version 1 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V1Hierarchy {
+    /// Its controllers with commas between, or `name=` and its name, as in `/proc/PID/cgroup`.
+    pub label: String,
+    /// Where it is mounted.
+    pub mount: HierarchyMount,
+}
+
+impl V1Hierarchy {
+    /// Its controllers; none, if it only has a name.
+    pub fn controllers(&self) -> impl Iterator<Item = &str> {
+        controllers_of(&self.label)
+    }
+}
+
+pub(super) fn controllers_of(label: &str) -> impl Iterator<Item = &str> {
+    label.split(',').filter(|part| !part.is_empty() && !part.contains('='))
+}
+
+/// The hierarchies of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Version 2 alone.
+    V2(HierarchyMount),
+    /// Version 1, and version 2 beside it.
+    Hybrid {
+        /// The version 1 hierarchies.
+        controllers: Vec<V1Hierarchy>,
+        /// The version 2 hierarchy.
+        unified: HierarchyMount,
+    },
+    /// Version 1 alone.
+    V1(Vec<V1Hierarchy>),
+    /// No hierarchy is mounted where we could see it.
+    None,
+}
+
+impl Layout {
+    /// The version 1 hierarchies.
+    #[must_use]
+    pub fn v1(&self) -> &[V1Hierarchy] {
+        match self {
+            Self::Hybrid { controllers, .. } | Self::V1(controllers) => controllers,
+            Self::V2(_) | Self::None => &[],
+        }
+    }
+
+    /// The version 2 hierarchy.
+    #[must_use]
+    pub fn v2(&self) -> Option<&HierarchyMount> {
+        match self {
+            Self::V2(mount) | Self::Hybrid { unified: mount, .. } => Some(mount),
+            Self::V1(_) | Self::None => None,
+        }
+    }
+
+    /// The layout that `/proc/self/mountinfo` shows to a process in the groups `own`.
+    #[must_use]
+    pub fn parse(mountinfo: &[u8], own: &OwnCgroups) -> Self {
+        let mounts = cgroup_mounts(mountinfo);
+        let unified = mounts.iter().filter(|m| m.version == 2).min_by_key(|m| rank(m));
+        if let Some(mount) = unified.filter(|m| m.place.mount_point == Path::new(USUAL_PLACE)) {
+            return Self::V2(mount.place.clone());
+        }
+        let mut controllers = Vec::new();
+        for (label, _) in &own.v1 {
+            let serves = |m: &&Mount| m.version == 1 && label.split(',').all(|part| m.has(part));
+            if let Some(mount) = mounts.iter().filter(serves).min_by_key(|m| rank(m)) {
+                controllers.push(V1Hierarchy { label: label.clone(), mount: mount.place.clone() });
+            }
+        }
+        match (controllers.is_empty(), unified) {
+            (true, Some(mount)) => Self::V2(mount.place.clone()),
+            (false, Some(mount)) => Self::Hybrid { controllers, unified: mount.place.clone() },
+            (false, None) => Self::V1(controllers),
+            (true, None) => Self::None,
+        }
+    }
+}
+
+/// The groups that this process is in, as its cgroup namespace names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnCgroups {
+    /// The label and the path of each version 1 hierarchy, mounted or not.
+    pub v1: Vec<(String, String)>,
+    /// The path in the version 2 hierarchy.
+    pub v2: Option<String>,
+}
+
+impl OwnCgroups {
+    /// Reads the form of `/proc/PID/cgroup`; lines of another form are passed over.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut own = Self::default();
+        for line in text.lines() {
+            let mut fields = line.splitn(3, ':');
+            let (Some(number), Some(label), Some(path)) = (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
+            match (number, label) {
+                ("0", "") => own.v2 = Some(path.to_owned()),
+                (_, "") => {}
+                _ => own.v1.push((label.to_owned(), path.to_owned())),
+            }
+        }
+        own
+    }
+
+    /// The path in the version 1 hierarchy of this label.
+    #[must_use]
+    pub fn v1_path(&self, label: &str) -> Option<&str> {
+        self.v1.iter().find(|(l, _)| l == label).map(|(_, path)| path.as_str())
+    }
+}
+
+/// Finds the hierarchies and our place in them.
+///
+/// On a host of version 2 alone the list of mounts, long where many containers run, is not read.
+///
+/// # Errors
+/// [`CgroupError::Io`] if the files in `/proc` cannot be read.
+pub fn detect() -> Result<(Layout, OwnCgroups), CgroupError> {
+    let own = OwnCgroups::parse(&String::from_utf8_lossy(&read(OWN_CGROUPS)?));
+    if let Some(mount) = whole_v2() {
+        return Ok((Layout::V2(mount), own));
+    }
+    let layout = Layout::parse(&read(MOUNTS)?, &own);
+    Ok((layout, own))
+}
+
+/// The whole version 2 hierarchy, if it is what is mounted at the usual place.
+///
+/// With another directory than the topmost mounted there, the list of mounts must tell which one it is.
+fn whole_v2() -> Option<HierarchyMount> {
+    use std::os::unix::fs::MetadataExt as _;
+    if statfs(USUAL_PLACE).ok()?.filesystem_type() != CGROUP2_SUPER_MAGIC {
+        return None;
+    }
+    let topmost = std::fs::metadata(USUAL_PLACE).ok()?.ino() == TOPMOST_INODE;
+    topmost.then(|| HierarchyMount { mount_point: PathBuf::from(USUAL_PLACE), root: "/".to_owned() })
+}
+
+fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
+    let failed = |call: &str, e: &std::io::Error| {
+        CgroupError::io(call, Path::new(path), Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+    };
+    let mut file = std::fs::File::open(path).map_err(|e| failed("open", &e))?;
+    // The size of these files is not known before; the kernel hands out at most a page at a time.
+    let mut bytes = Vec::with_capacity(8192);
+    file.read_to_end(&mut bytes).map_err(|e| failed("read", &e))?;
+    Ok(bytes)
+}
+
+/// One line of the list of mounts.
+struct Mount {
+    version: u8,
+    place: HierarchyMount,
+    options: String,
+}
+
+impl Mount {
+    fn has(&self, option: &str) -> bool {
+        self.options.split(',').any(|o| o == option)
+    }
+}
+
+/// The order in which mounts of one hierarchy are preferred: below the usual place, then whole ones.
+fn rank(mount: &Mount) -> (bool, bool) {
+    (!mount.place.mount_point.starts_with(USUAL_PLACE), mount.place.root != "/")
+}
+
+fn cgroup_mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    let mut found: Vec<Mount> = Vec::new();
+    for line in mountinfo.split(|&b| b == b'\n') {
+        let Some((mount_point, mount)) = parse_mount(line) else { continue };
+        // A later mount at the same place hides the earlier one.
+        found.retain(|earlier| earlier.place.mount_point != mount_point);
+        found.extend(mount);
+    }
+    found
+}
+
+/// The mount point of a line, and the mount if it is a hierarchy.
+fn parse_mount(line: &[u8]) -> Option<(PathBuf, Option<Mount>)> {
+    let mut fields = line.split(|&b| b == b' ');
+    let root = fields.nth(3)?;
+    let mount_point = PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.next()?)));
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let version = match fields.next()? {
+        b"cgroup" => 1,
+        b"cgroup2" => 2,
+        _ => return Some((mount_point, None)),
+    };
+    let options = String::from_utf8_lossy(fields.nth(1)?).into_owned();
+    let root = String::from_utf8_lossy(&unescape(root)).into_owned();
+    let place = HierarchyMount { mount_point: mount_point.clone(), root };
+    Some((mount_point, Some(Mount { version, place, options })))
+}
+
+/// Undoes the escapes of the list of mounts: a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).filter(|d| first == b'\\' && d.iter().all(|b| (b'0'..=b'7').contains(b)));
+        let value = digits.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
+        out.push(value.unwrap_or(first));
+        rest = if value.is_some() { &tail[3..] } else { tail };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2: &str = "\
+22 1 0:20 / /sys rw,nosuid shared:7 - sysfs sysfs rw
+30 22 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
+";
+    const HYBRID: &str = "\
+31 22 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/unified rw,relatime shared:10 - cgroup2 cgroup2 rw
+33 31 0:30 / /sys/fs/cgroup/systemd rw,relatime shared:11 master:3 - cgroup cgroup rw,xattr,name=systemd
+34 31 0:31 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/net\\040cls rw,relatime - cgroup cgroup rw,net_cls
+36 31 0:33 /docker/abc /mnt/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+";
+    const OWN: &str =
+        "5:net_cls:/\n4:cpu,cpuacct:/user:s\n3:memory:/x\n1:name=systemd:/init.scope\n0::/init.scope\n";
+
+    fn mount(point: &str, root: &str) -> HierarchyMount {
+        HierarchyMount { mount_point: point.into(), root: root.into() }
+    }
+
+    fn v1(label: &str, point: &str, root: &str) -> V1Hierarchy {
+        V1Hierarchy { label: label.into(), mount: mount(point, root) }
+    }
+
+    #[test]
+    fn own_groups() {
+        let own = OwnCgroups::parse(OWN);
+        assert_eq!(own.v2.as_deref(), Some("/init.scope"));
+        assert_eq!(own.v1_path("cpu,cpuacct"), Some("/user:s"), "a path may hold colons");
+        assert_eq!(own.v1_path("name=systemd"), Some("/init.scope"));
+        assert_eq!(own.v1_path("cpu"), None);
+        assert_eq!(OwnCgroups::parse("x\n1:\n2::/anonymous\n"), OwnCgroups::default());
+    }
+
+    #[test]
+    fn version_2_alone() {
+        let own = OwnCgroups::parse("0::/user.slice\n");
+        assert_eq!(Layout::parse(V2.as_bytes(), &own), Layout::V2(mount("/sys/fs/cgroup", "/")));
+    }
+
+    #[test]
+    fn hybrid_with_shared_controllers_and_a_named_hierarchy() {
+        let layout = Layout::parse(HYBRID.as_bytes(), &OwnCgroups::parse(OWN));
+        let expected = Layout::Hybrid {
+            controllers: vec![
+                v1("net_cls", "/sys/fs/cgroup/net cls", "/"),
+                v1("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/"),
+                v1("name=systemd", "/sys/fs/cgroup/systemd", "/"),
+            ],
+            unified: mount("/sys/fs/cgroup/unified", "/"),
+        };
+        assert_eq!(layout, expected, "memory is not mounted, and the usual place goes first");
+        assert_eq!(layout.v1()[1].controllers().collect::<Vec<_>>(), ["cpu", "cpuacct"]);
+        assert_eq!(layout.v1()[2].controllers().count(), 0);
+    }
+
+    #[test]
+    fn version_1_alone_also_elsewhere_and_in_part() {
+        let text = "36 31 0:33 /docker/abc /mnt/cpu rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let layout = Layout::parse(text.as_bytes(), &OwnCgroups::parse(OWN));
+        assert_eq!(layout, Layout::V1(vec![v1("cpu,cpuacct", "/mnt/cpu", "/docker/abc")]));
+    }
+
+    #[test]
+    fn a_hidden_mount_does_not_count() {
+        let text = format!("{V2}40 30 0:50 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n");
+        assert_eq!(Layout::parse(text.as_bytes(), &OwnCgroups::parse(OWN)), Layout::None);
+    }
+
+    #[test]
+    fn odd_lines_are_passed_over() {
+        let text = "\n1\n1 2 3 / /x\n1 2 3 / /x rw - cgroup\n1 2 3 / /y rw - cgroup cgroup\n\\";
+        assert_eq!(Layout::parse(text.as_bytes(), &OwnCgroups::parse(OWN)), Layout::None);
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(unescape(b"a\\040b\\134c"), b"a b\\c");
+        assert_eq!(unescape(b"\\04"), b"\\04");
+        assert_eq!(unescape(b"\\999\\777"), b"\\999\\777");
+    }
+
+    #[test]
+    fn this_host_is_read() {
+        let (layout, own) = detect().unwrap();
+        for hierarchy in layout.v1() {
+            assert!(hierarchy.mount.mount_point.join("cgroup.procs").exists());
+            assert!(own.v1_path(&hierarchy.label).is_some());
+        }
+        if let Some(v2) = layout.v2() {
+            assert!(v2.mount_point.join("cgroup.procs").exists());
+        }
+    }
+}

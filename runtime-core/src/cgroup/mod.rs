@@ -1,0 +1,26 @@
+//! Control groups: one interface over version 1, version 2, and hybrid hosts.
+//!
+//! 1. [`detect`] reads which hierarchies there are, and where we are in them.
+//! 2. [`place`] works out, purely, which groups a container gets: a [`Placement`].
+//! 3. [`Placement::survey`] looks which of these are there already.
+//! 4. The caller records the placement (invariant I6), and only then
+//! 5. [`Placement::create`] makes the groups, [`Placement::join`] puts the process in, and at the end
+//!    [`Placement::kill_all`] and [`Placement::remove`] take all down, from whatever point a runtime died at.
+//!
+//! A container gets a group of its own in every hierarchy, those without a limit and the named ones among them: what
+//! it uses is counted there, and its processes are found there.  Groups are used by absolute path: a hierarchy's
+//! directories cannot be links, so a descriptor for each would cost two calls and protect from nothing.
+
+mod create;
+mod error;
+mod files;
+mod layout;
+mod members;
+mod place;
+mod remove;
+
+pub use create::{Created, Need};
+pub use error::CgroupError;
+pub use layout::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy, detect};
+pub use place::{Group, Placement, place};
+
