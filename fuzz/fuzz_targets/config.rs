@@ -7,11 +7,18 @@ use orlop_core::spec;
 
 fuzz_target!(|bytes: &[u8]| {
     match spec::load(bytes) {
-        Ok(_) => {}
+        Ok(loaded) => {
+            // Not a word of the config may forge a line of the log.
+            assert!(loaded.warnings.iter().all(|warning| one_line(warning)), "{:?}", loaded.warnings);
+            assert!(spec::unsupported(&loaded.spec).iter().all(|fault| one_line(&fault.to_string())));
+        }
         Err(error) => {
-            // An error without a word, or in more than one line, is a fault of ours as well.
-            let text = error.to_string();
-            assert!(!text.is_empty());
+            assert!(!error.faults.is_empty());
+            assert!(error.faults.iter().all(|fault| one_line(&fault.to_string())), "{:?}", error.faults);
         }
     }
 });
+
+fn one_line(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
