@@ -21,7 +21,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of a config.json, in the order of the file format's documentation.
+/// All faults of a config.json: first those of its form (missing, of the wrong type), then those of its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecError {
     /// Never empty.

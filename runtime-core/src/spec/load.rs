@@ -30,6 +30,10 @@ pub fn load_file(path: &Path) -> Result<Loaded, SpecError> {
 /// All faults at once.
 pub fn load(bytes: &[u8]) -> Result<Loaded, SpecError> {
     check_bounds(bytes)?;
+    // serde reads an array as a structure's values in order; not here.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(SpecError::whole("config.json must be a JSON object, not an array"));
+    }
     match serde_json::from_slice::<Spec>(bytes) {
         Ok(spec) if !presence::suspicious(&spec, bytes) => {
             finish(spec, Report::default(), Extras::default(), bytes)

@@ -21,6 +21,7 @@ mod sysctl;
 mod tree;
 mod unsupported;
 mod validate;
+mod words;
 
 pub use example::{Example, example};
 pub use fault::{Fault, SpecError};

@@ -1,11 +1,11 @@
 //! Properties the spec requires and `oci-spec` fills with a default when they are missing.
 //!
 //! Once parsed, a missing property cannot be told from its default, so the default raises a suspicion, and only
-//! a suspicion that the bytes confirm (fewer such keys than objects that need one) makes the JSON be read again.
+//! a suspicion that the bytes confirm (fewer such keys than objects that have one) makes the JSON be read again.
 //! A quote inside a JSON string is always escaped: `"hostID"` in the bytes is a key or a whole string value.
 
 use super::fault::{Report, member};
-use oci_spec::runtime::{LinuxDeviceType, LinuxIdMapping, Spec};
+use oci_spec::runtime::{LinuxBlockIo, LinuxDeviceType, LinuxIdMapping, LinuxResources, Spec};
 use serde_json::{Map, Value};
 
 /// Whether the JSON must be looked at again, because `spec` may hold defaults for properties that are missing,
@@ -15,27 +15,46 @@ pub(super) fn suspicious(spec: &Spec, bytes: &[u8]) -> bool {
     tally.process(spec);
     tally.mounts(spec);
     tally.linux(spec);
-    tally.no_pids_limit
-        || tally.keys.iter().any(|(key, objects)| occurrences(bytes, key, *objects) < *objects)
+    let missing = |t: &Tallied| t.doubtful && occurrences(bytes, t.key, t.objects) < t.objects;
+    tally.no_pids_limit || tally.keys.iter().any(missing)
 }
 
-/// For each key, in how many objects it may be missing.
+/// The keys that may be missing somewhere.
 #[derive(Default)]
 struct Tally {
-    keys: Vec<(&'static str, usize)>,
+    keys: Vec<Tallied>,
     no_pids_limit: bool,
 }
 
+struct Tallied {
+    /// The key as it stands in the JSON, quotes and all.
+    key: &'static str,
+    /// In how many objects it should be, optional ones that are there included.
+    objects: usize,
+    /// Whether one of them has the default.
+    doubtful: bool,
+}
+
 impl Tally {
-    /// Notes the objects of one kind when one of them has the default for `key`.
-    fn note(&mut self, key: &'static str, values: impl Iterator<Item = bool> + Clone) {
-        if values.clone().any(|is_default| is_default) {
-            let objects = values.count();
-            match self.keys.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, count)) => *count += objects,
-                None => self.keys.push((key, objects)),
-            }
+    /// Notes objects that have `key`; `defaults` tells of each whether its value is what a missing one would be.
+    fn note(&mut self, key: &'static str, defaults: impl Iterator<Item = bool>) {
+        let (mut objects, mut doubtful) = (0, false);
+        defaults.for_each(|is_default| {
+            objects += 1;
+            doubtful |= is_default;
+        });
+        if objects == 0 {
+            return;
         }
+        let known = match self.keys.iter().position(|tallied| tallied.key == key) {
+            Some(index) => index,
+            None => {
+                self.keys.push(Tallied { key, objects: 0, doubtful: false });
+                self.keys.len() - 1
+            }
+        };
+        self.keys[known].objects += objects;
+        self.keys[known].doubtful |= doubtful;
     }
 
     fn process(&mut self, spec: &Spec) {
@@ -54,6 +73,8 @@ impl Tally {
             self.note("\"class\"", std::iter::once(true));
             self.note("\"priority\"", std::iter::once(io.priority() == 0));
         }
+        let scheduler = process.scheduler().iter().filter_map(|scheduler| *scheduler.priority());
+        self.note("\"priority\"", scheduler.map(|_| false));
     }
 
     fn mounts(&mut self, spec: &Spec) {
@@ -74,20 +95,41 @@ impl Tally {
         let Some(linux) = spec.linux() else { return };
         self.mappings(linux.uid_mappings().as_deref());
         self.mappings(linux.gid_mappings().as_deref());
-        let nodes = linux.devices().iter().flatten().filter(|d| d.typ() != LinuxDeviceType::P);
+        let devices = linux.devices().iter().flatten();
+        self.note("\"uid\"", devices.clone().filter_map(|d| d.uid().map(|_| false)));
+        self.note("\"gid\"", devices.clone().filter_map(|d| d.gid().map(|_| false)));
+        let nodes = devices.filter(|d| d.typ() != LinuxDeviceType::P);
         self.note("\"major\"", nodes.clone().map(|d| d.major() == 0));
         self.note("\"minor\"", nodes.map(|d| d.minor() == 0));
-        let Some(resources) = linux.resources() else { return };
-        self.note("\"allow\"", resources.devices().iter().flatten().map(|d| !d.allow()));
+        if let Some(resources) = linux.resources() {
+            self.resources(resources);
+        }
+    }
+
+    fn resources(&mut self, resources: &LinuxResources) {
+        let rules = resources.devices().iter().flatten();
+        self.note("\"allow\"", rules.clone().map(|rule| !rule.allow()));
+        self.note("\"major\"", rules.clone().filter_map(|rule| rule.major().map(|_| false)));
+        self.note("\"minor\"", rules.filter_map(|rule| rule.minor().map(|_| false)));
         self.no_pids_limit = resources.pids().is_some_and(|pids| pids.limit() == 0);
-        self.note(
-            "\"pageSize\"",
-            resources.hugepage_limits().iter().flatten().map(|h| h.page_size().is_empty()),
-        );
-        self.note("\"limit\"", resources.hugepage_limits().iter().flatten().map(|h| h.limit() == 0));
-        let Some(io) = resources.block_io() else { return };
-        self.note("\"major\"", io.weight_device().iter().flatten().map(|d| d.major() == 0));
-        self.note("\"minor\"", io.weight_device().iter().flatten().map(|d| d.minor() == 0));
+        let limits = resources.hugepage_limits().iter().flatten();
+        self.note("\"pageSize\"", limits.clone().map(|h| h.page_size().is_empty()));
+        self.note("\"limit\"", limits.map(|h| h.limit() == 0));
+        self.note("\"limit\"", resources.pids().iter().map(|_| false));
+        self.note("\"limit\"", resources.memory().iter().filter_map(|memory| memory.limit().map(|_| false)));
+        let priorities =
+            resources.network().iter().filter_map(|network| network.priorities().as_ref()).flatten();
+        self.note("\"name\"", priorities.clone().map(|p| p.name().is_empty()));
+        self.note("\"priority\"", priorities.map(|p| p.priority() == 0));
+        if let Some(io) = resources.block_io() {
+            self.block_io(io);
+        }
+    }
+
+    fn block_io(&mut self, io: &LinuxBlockIo) {
+        let weights = io.weight_device().iter().flatten();
+        self.note("\"major\"", weights.clone().map(|d| d.major() == 0));
+        self.note("\"minor\"", weights.map(|d| d.minor() == 0));
         let throttles = [
             io.throttle_read_bps_device(),
             io.throttle_write_bps_device(),

@@ -2,7 +2,7 @@
 //! does not allow is reported with its path, all of it.
 
 use super::fault::{Fault, Report, SpecError, member};
-use super::{Extras, MAX_CPU, parse_list, presence, tree};
+use super::{Extras, MAX_CPU, parse_list, presence, tree, words};
 use oci_spec::runtime::{Capability, Spec};
 use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
@@ -193,7 +193,7 @@ fn convert(root: &mut Value, most: usize, report: &mut Report) -> Option<Spec> {
         let (path, message) = match message.strip_prefix("missing field `").and_then(|m| m.split('`').next())
         {
             Some(field) => (member(&render(error.path()), field), "required".to_owned()),
-            None => (render(error.path()), reword(&segments, root, message)),
+            None => (render(error.path()), reword(&segments, root, &message)),
         };
         if !places.iter().any(|place| covers(place, &path)) {
             report.fault(path.clone(), message);
@@ -214,15 +214,25 @@ fn render(path: &Path) -> String {
     })
 }
 
-/// `oci-spec` checks CPU lists by a pattern; our words say what is wrong with them.
-fn reword(segments: &[Segment], root: &Value, message: String) -> String {
-    match segments {
-        [.., Segment::Map { key }, Segment::Map { .. }] if key == "execCPUAffinity" => lookup(root, segments)
-            .and_then(Value::as_str)
-            .and_then(|list| parse_list(list, MAX_CPU).err())
-            .unwrap_or(message),
-        _ => message,
+/// The error in words of JSON and the spec, not of Rust.
+fn reword(segments: &[Segment], root: &Value, message: &str) -> String {
+    if let [.., Segment::Map { key }, Segment::Map { .. }] = segments
+        && key == "execCPUAffinity"
+        && let Some(Err(fault)) =
+            lookup(root, segments).and_then(Value::as_str).map(|list| parse_list(list, MAX_CPU))
+    {
+        return fault;
     }
+    let message = words::reword(message);
+    // oci-spec has one enum for what are two sets in the spec.
+    let device_types = match segments {
+        [Segment::Map { key: top }, Segment::Map { key }, ..] if top == "linux" => match key.as_str() {
+            "devices" => "c, b, u, p",
+            _ => "a, c, b",
+        },
+        _ => return message,
+    };
+    message.replace(" a, b, c, u, p", &format!(" {device_types}"))
 }
 
 fn lookup<'a>(root: &'a Value, segments: &[Segment]) -> Option<&'a Value> {
@@ -304,9 +314,19 @@ pub(super) fn merge_faults(typed: Vec<Fault>, report: &mut Report) {
     report.faults.extend(checked);
 }
 
-/// What cannot be checked any more because of a fault at `path`: the value, or the whole array it is an item of.
+/// What cannot be checked any more because of a fault at `path`: the value, or the whole array it is an item of,
+/// or the whole object whose meaning it decides.
 fn spoilt(path: &str) -> &str {
-    if let Some(array) = path.strip_suffix(']').and_then(|p| p.rsplit_once('[')) { array.0 } else { path }
+    const DECIDING: [&str; 7] = ["type", "mode", "policy", "action", "defaultAction", "class", "domain"];
+    if let Some((array, index)) = path.strip_suffix(']').and_then(|p| p.rsplit_once('['))
+        && index.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return array;
+    }
+    match path.rsplit_once('.') {
+        Some((object, member)) if DECIDING.contains(&member) => object,
+        _ => path,
+    }
 }
 
 #[cfg(test)]
@@ -321,5 +341,7 @@ mod tests {
         assert!(!covers("process.c", "process.cwd"));
         assert_eq!(spoilt("process.args[2]"), "process.args");
         assert_eq!(spoilt("process.args"), "process.args");
+        assert_eq!(spoilt("linux.sysctl[\"net.x\"]"), "linux.sysctl[\"net.x\"]");
+        assert_eq!(spoilt("linux.memoryPolicy.mode"), "linux.memoryPolicy");
     }
 }

@@ -12,12 +12,16 @@ const MAX_MINOR: i64 = (1 << 20) - 1;
 pub(super) fn check(linux: &Linux, report: &mut Report) {
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         let at = format!("linux.devices[{index}]");
-        strings::absolute(|| format!("{at}.path"), device.path(), report);
+        if device.path().as_os_str().is_empty() {
+            report.fault(format!("{at}.path"), "required");
+        } else {
+            strings::absolute(|| format!("{at}.path"), device.path(), report);
+        }
         if device.path() == Path::new("/") {
             report.fault(format!("{at}.path"), "\"/\" is the container's root directory");
         }
         if device.typ() == LinuxDeviceType::A {
-            report.fault(format!("{at}.type"), "\"a\" is not a type of device: one of c, b, u, p is");
+            report.fault(format!("{at}.type"), "\"a\" is not one of c, b, u, p");
         } else if device.typ() != LinuxDeviceType::P {
             number(&at, "major", device.major(), MAX_MAJOR, report);
             number(&at, "minor", device.minor(), MAX_MINOR, report);

@@ -81,8 +81,8 @@ pub(super) fn check(linux: &Linux, spec: &Spec, namespaces: &Namespaces, report:
         }
         first.entry(namespace.typ()).or_insert(index);
     }
-    user(linux, namespaces, report);
-    if namespaces.makes(LinuxNamespaceType::User) {
+    let sound = user(linux, namespaces, report);
+    if sound && namespaces.makes(LinuxNamespaceType::User) {
         process_ids(linux, spec, report);
     }
     time_offsets(linux, namespaces, report);
@@ -90,7 +90,9 @@ pub(super) fn check(linux: &Linux, spec: &Spec, namespaces: &Namespaces, report:
     net_devices(linux, namespaces, report);
 }
 
-fn user(linux: &Linux, namespaces: &Namespaces, report: &mut Report) {
+/// Whether the mappings are sound.
+fn user(linux: &Linux, namespaces: &Namespaces, report: &mut Report) -> bool {
+    let before = report.faults.len();
     for (key, mappings) in [("uidMappings", linux.uid_mappings()), ("gidMappings", linux.gid_mappings())] {
         let at = member("linux", key);
         let mappings = mappings.as_deref().unwrap_or_default();
@@ -105,6 +107,7 @@ fn user(linux: &Linux, namespaces: &Namespaces, report: &mut Report) {
         }
         check_mappings(&at, mappings, report);
     }
+    report.faults.len() == before
 }
 
 /// The kernel's rules for `uid_map` and `gid_map`, user_namespaces(7).
@@ -217,7 +220,9 @@ fn sysctl_fault(path: &str, namespaces: &Namespaces) -> Option<String> {
         Some(SysctlOwner::User) => LinuxNamespaceType::User,
         None => return Some("belongs to no namespace: it would change the host".into()),
     };
-    let needs = || format!("needs a {} namespace in linux.namespaces: it would change the host", name(typ));
+    let article = if typ == LinuxNamespaceType::Ipc { "an" } else { "a" };
+    let needs =
+        || format!("needs {article} {} namespace in linux.namespaces: it would change the host", name(typ));
     (!namespaces.has(typ)).then(needs)
 }
 

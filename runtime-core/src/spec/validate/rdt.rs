@@ -30,13 +30,6 @@ pub(super) fn check(rdt: &LinuxIntelRdt, report: &mut Report) {
     for (index, line) in rdt.schemata().iter().flatten().enumerate() {
         no_newline(&format!("linux.intelRdt.schemata[{index}]"), line, report);
     }
-    // Parts of 1.1 and 1.2 that 1.3 took back; said by the types to be deprecated.
-    #[allow(deprecated)]
-    let old = [("enableCMT", rdt.enable_cmt()), ("enableMBM", rdt.enable_mbm())];
-    for (key, _) in old.into_iter().filter(|(_, value)| **value == Some(true)) {
-        report
-            .warn(format_args!("linux.intelRdt.{key}"), "was replaced by enableMonitoring in 1.3.0: ignored");
-    }
 }
 
 fn no_newline(at: &str, line: &str, report: &mut Report) {

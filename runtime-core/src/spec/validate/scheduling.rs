@@ -84,7 +84,9 @@ fn deadline(scheduler: &Scheduler, at: &str, report: &mut Report) {
             format!("SCHED_DEADLINE needs at least {MIN_DEADLINE_RUNTIME} ns, not {runtime}"),
         );
     }
-    if deadline < runtime || deadline == 0 {
+    if deadline == 0 {
+        report.fault(format!("{at}.deadline"), "required with SCHED_DEADLINE");
+    } else if deadline < runtime {
         report.fault(
             format!("{at}.deadline"),
             format!("{deadline} ns is shorter than the runtime, {runtime} ns"),
