@@ -1,2 +1,28 @@
-//! orlop
-fn main() {}
+//! `orlop`: runc's command line over [`orlop_core`].
+//!
+//! Nothing here knows how a container is made: every command translates its flags into calls of the engine, and the
+//! engine's answers into runc's output, log lines and exit statuses.
+
+#![expect(
+    dead_code,
+    reason = "the commands over the engine are written against it and wired up when its API lands"
+)]
+
+mod args;
+mod commands;
+mod failure;
+mod log;
+mod output;
+mod program;
+mod root;
+mod signals;
+mod time;
+
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = env::args_os();
+    let program = program::name(args.next());
+    ExitCode::from(program::run(&program, args.collect()))
+}

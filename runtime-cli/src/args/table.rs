@@ -1,0 +1,274 @@
+//! Every command and every flag: the one place where they are written down.
+
+use super::{Command, Flag, Flags};
+
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, value: None, help }
+}
+
+const fn value(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short, value: Some(value), help }
+}
+
+const BUNDLE: Flag = value(
+    "bundle",
+    Some('b'),
+    "DIR",
+    "the bundle: config.json and the root filesystem (default: the current directory)",
+);
+const CONSOLE_SOCKET: Flag =
+    value("console-socket", None, "PATH", "send the master of the container's terminal to this Unix socket");
+const PIDFD_SOCKET: Flag =
+    value("pidfd-socket", None, "PATH", "send a pidfd of the new process to this Unix socket");
+const PID_FILE: Flag = value("pid-file", None, "FILE", "write the process id to this file");
+const NO_PIVOT: Flag = switch(
+    "no-pivot",
+    None,
+    "enter the root without pivot_root, for a root on an initial ramdisk; weakens isolation",
+);
+const NO_NEW_KEYRING: Flag = switch(
+    "no-new-keyring",
+    None,
+    "keep the caller's session keyring instead of giving the container its own",
+);
+const PRESERVE_FDS: Flag = value(
+    "preserve-fds",
+    None,
+    "N",
+    "pass N descriptors more, those after standard error and LISTEN_FDS (default: 0)",
+);
+const IGNORE_UNSUPPORTED: Flag = switch(
+    "ignore-unsupported",
+    None,
+    "warn about what this version does not support yet, instead of refusing it",
+);
+const TRACE: Flag =
+    value("trace", None, "FILE", "write the time of every step to this file, for a trace viewer");
+
+/// The flags that stand before the command.
+pub static GLOBAL: Command = Command {
+    name: "",
+    summary: "runs OCI containers",
+    operands: "COMMAND",
+    at_least: 0,
+    at_most: usize::MAX,
+    until: Flags::Anywhere,
+    about: "A container comes from a bundle: a directory with a config.json and a root filesystem.\n\
+            To run a first one, put a root filesystem into ./rootfs, then:\n\n    \
+            orlop spec\n    orlop run my-container",
+    flags: &[
+        value(
+            "root",
+            None,
+            "DIR",
+            "where containers are recorded (default: /run/orlop, or orlop in $XDG_RUNTIME_DIR for an ordinary user)",
+        ),
+        value("log", None, "FILE", "append log lines to this file (default: standard error)"),
+        value("log-format", None, "FORMAT", "text or json (default: text)"),
+        switch("debug", None, "log debug messages too"),
+        switch("systemd-cgroup", None, "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
+        value(
+            "rootless",
+            None,
+            "WHEN",
+            "go on without permission for cgroups: true, false or auto (default: auto)",
+        ),
+        value("criu", None, "PATH", "taken and ignored, as runc does: criu is found through PATH"),
+        switch("version", Some('v'), "print the version and exit"),
+    ],
+};
+
+/// The commands that work, in the order of the help text.
+pub static COMMANDS: &[Command] = &[RUN, CREATE, START, EXEC, KILL, DELETE, STATE, LIST, SPEC, PLAN];
+
+/// Commands of runc's that are not written yet: an engine that calls one learns so, and the help does not name them.
+pub static PENDING: &[&str] =
+    &["checkpoint", "events", "features", "pause", "ps", "restore", "resume", "update"];
+
+/// The command with this name.
+pub fn find_command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+const RUN: Command = Command {
+    name: "run",
+    summary: "create a container and start it",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Waits for the container's process, forwards signals and the terminal to it, ends with its exit\n\
+            status (128 plus the number of the signal that ended it), and deletes the container.\n\
+            With --detach it returns as soon as the process runs, and deletes nothing.",
+    flags: &[
+        BUNDLE,
+        switch("detach", Some('d'), "return when the process runs"),
+        switch("keep", None, "do not delete the container when its process has ended"),
+        PID_FILE,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        PRESERVE_FDS,
+        switch("no-subreaper", None, "do not adopt the container's orphaned processes"),
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        IGNORE_UNSUPPORTED,
+        TRACE,
+    ],
+};
+
+const CREATE: Command = Command {
+    name: "create",
+    summary: "create a container without starting its program",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Leaves a process that has everything set up and waits for \"start\" to run its program.",
+    flags: &[
+        BUNDLE,
+        PID_FILE,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        PRESERVE_FDS,
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        IGNORE_UNSUPPORTED,
+        TRACE,
+    ],
+};
+
+const START: Command = Command {
+    name: "start",
+    summary: "run the program of a created container",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "The container must be in the state \"created\"; a container starts once.",
+    flags: &[],
+};
+
+const EXEC: Command = Command {
+    name: "exec",
+    summary: "run another program in a running container",
+    operands: "ID COMMAND [ARGUMENTS]",
+    at_least: 1,
+    at_most: usize::MAX,
+    until: Flags::Until(1),
+    about: "Everything from COMMAND on belongs to that program.  With --process the program comes from a file,\n\
+            and COMMAND is left out.  Fails with status 255 where the program could not be started.",
+    flags: &[
+        value(
+            "process",
+            Some('p'),
+            "FILE",
+            "take the process from this file, which has the form of config.json's process",
+        ),
+        value("cwd", None, "DIR", "working directory, in the container"),
+        value("env", Some('e'), "NAME=VALUE", "add to the environment; may be repeated"),
+        switch("tty", Some('t'), "give the program a terminal"),
+        value("user", Some('u'), "UID[:GID]", "run as this user and group, by number"),
+        value("additional-gids", Some('g'), "GID", "add a supplementary group; may be repeated"),
+        value("cap", Some('c'), "CAPABILITY", "add a capability; may be repeated"),
+        switch("no-new-privs", None, "let the program gain no privileges through execve"),
+        value("apparmor", None, "PROFILE", "run under this AppArmor profile"),
+        value("process-label", None, "LABEL", "run under this SELinux label"),
+        value(
+            "cgroup",
+            None,
+            "[CONTROLLER:]PATH",
+            "run in this cgroup below the container's; may be repeated",
+        ),
+        switch(
+            "ignore-paused",
+            None,
+            "start in a paused container, where the program waits until it is resumed",
+        ),
+        switch("detach", Some('d'), "return when the program runs"),
+        PID_FILE,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        PRESERVE_FDS,
+        TRACE,
+    ],
+};
+
+const KILL: Command = Command {
+    name: "kill",
+    summary: "send a signal to a container's first process",
+    operands: "ID [SIGNAL]",
+    at_least: 1,
+    at_most: 2,
+    until: Flags::Anywhere,
+    about: "SIGNAL is a name with or without SIG, in any case, or a number; real-time signals are RTMIN+N and\n\
+            RTMAX-N.  The default is TERM.",
+    flags: &[switch("all", Some('a'), "send it to every process of the container")],
+};
+
+const DELETE: Command = Command {
+    name: "delete",
+    summary: "remove what a stopped container left",
+    operands: "ID...",
+    at_least: 1,
+    at_most: usize::MAX,
+    until: Flags::Anywhere,
+    about: "Removes the record, the cgroups and whatever else the container still holds.",
+    flags: &[switch("force", Some('f'), "kill the container first if it runs; succeed if there is none")],
+};
+
+const STATE: Command = Command {
+    name: "state",
+    summary: "print a container's state as JSON",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "The status is creating, created, running, paused or stopped.",
+    flags: &[],
+};
+
+const LIST: Command = Command {
+    name: "list",
+    summary: "list the containers recorded under --root",
+    operands: "",
+    at_least: 0,
+    at_most: 0,
+    until: Flags::Anywhere,
+    about: "A container that cannot be read is reported on standard error and left out.",
+    flags: &[
+        value("format", Some('f'), "FORMAT", "table or json (default: table)"),
+        switch("quiet", Some('q'), "print ids only"),
+    ],
+};
+
+const SPEC: Command = Command {
+    name: "spec",
+    summary: "write a config.json to start from",
+    operands: "",
+    at_least: 0,
+    at_most: 0,
+    until: Flags::Anywhere,
+    about: "It runs \"sh\" in new namespaces on a read-only ./rootfs.  An existing config.json is never overwritten.",
+    flags: &[
+        BUNDLE,
+        switch("rootless", None, "write one that an ordinary user can run, in a user namespace of one id"),
+    ],
+};
+
+const PLAN: Command = Command {
+    name: "plan",
+    summary: "show what run would do, step by step, and do nothing",
+    operands: "[ID]",
+    at_least: 0,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Each step names the property of config.json it comes from.  Needs no privileges.",
+    flags: &[
+        BUNDLE,
+        value("format", Some('f'), "FORMAT", "text or json (default: text)"),
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        PRESERVE_FDS,
+        IGNORE_UNSUPPORTED,
+    ],
+};

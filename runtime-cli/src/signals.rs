@@ -1,0 +1,122 @@
+//! Signals: their names on the command line, and their way to the container's process.
+
+/// Names and numbers that both supported architectures share.
+const NAMES: &[(&str, i32)] = &[
+    ("HUP", libc::SIGHUP),
+    ("INT", libc::SIGINT),
+    ("QUIT", libc::SIGQUIT),
+    ("ILL", libc::SIGILL),
+    ("TRAP", libc::SIGTRAP),
+    ("ABRT", libc::SIGABRT),
+    ("IOT", libc::SIGIOT),
+    ("BUS", libc::SIGBUS),
+    ("FPE", libc::SIGFPE),
+    ("KILL", libc::SIGKILL),
+    ("USR1", libc::SIGUSR1),
+    ("SEGV", libc::SIGSEGV),
+    ("USR2", libc::SIGUSR2),
+    ("PIPE", libc::SIGPIPE),
+    ("ALRM", libc::SIGALRM),
+    ("TERM", libc::SIGTERM),
+    ("STKFLT", libc::SIGSTKFLT),
+    ("CHLD", libc::SIGCHLD),
+    ("CLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("STOP", libc::SIGSTOP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
+    ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+    ("POLL", libc::SIGPOLL),
+    ("PWR", libc::SIGPWR),
+    ("SYS", libc::SIGSYS),
+];
+
+/// The real-time signals as userspace counts them: the C library keeps the kernel's first two to itself.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+/// The signal that `text` names: `TERM`, `sigterm`, `15`, `RTMIN+3`.  Zero only asks whether the process is there.
+pub fn parse(text: &str) -> Option<i32> {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return text.parse().ok().filter(|number| (0..=RTMAX).contains(number));
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    named.or_else(|| real_time(name))
+}
+
+fn real_time(name: &str) -> Option<i32> {
+    let digits = |text: &str| -> Option<i32> {
+        text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(""), _) => RTMIN,
+        (_, Some("")) => RTMAX,
+        (Some(rest), _) => RTMIN.checked_add(digits(rest.strip_prefix('+')?)?)?,
+        (_, Some(rest)) => RTMAX - digits(rest.strip_prefix('-')?)?,
+        _ => return None,
+    };
+    (RTMIN..=RTMAX).contains(&number).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn signals_are_named_in_every_way_runc_takes() {
+        for (text, number) in [
+            ("TERM", 15),
+            ("SIGTERM", 15),
+            ("sigterm", 15),
+            ("term", 15),
+            ("15", 15),
+            ("9", 9),
+            ("0", 0),
+            ("KILL", 9),
+            ("CHLD", 17),
+            ("WINCH", 28),
+            ("64", 64),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("rtmax-1", 63),
+            ("RTMAX", 64),
+            ("RTMIN+30", 64),
+        ] {
+            assert_eq!(parse(text), Some(number), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_signal_is_refused() {
+        for text in [
+            "",
+            "FOO",
+            "SIG",
+            "SIGSIGTERM",
+            "-9",
+            "65",
+            "99999999999",
+            "1x",
+            "RTMIN+31",
+            "RTMIN-1",
+            "RTMAX-31",
+            "RTMAX+1",
+            "RTMIN+",
+            "RTMIN++1",
+            "RTMIN+2147483647",
+            "TERM ",
+            "+9",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}
