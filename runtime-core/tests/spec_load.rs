@@ -321,7 +321,7 @@ fn what_is_not_json_is_refused_with_its_place() {
     ] {
         assert_eq!(refuse(text.as_bytes()), message, "{text:?}");
     }
-    assert!(refuse(b"{\"a\": \"\xff\"}").starts_with("config.json is not valid JSON: "));
+    assert!(refuse(b"{\"hostname\": \"\xff\"}").starts_with("config.json is not valid JSON: "));
     assert!(refuse(b"\xef\xbb\xbf{}").starts_with("config.json is not valid JSON: "));
 }
 
