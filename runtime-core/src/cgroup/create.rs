@@ -4,11 +4,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::mkdir;
+use nix::unistd::{AccessFlags, faccessat, mkdir};
 
-use super::error::{CgroupError, is_permission};
+use super::error::CgroupError;
 use super::files::{pids_in, read, tree, write, write_error};
 use super::place::{Group, Placement};
 
@@ -23,14 +23,12 @@ pub struct Need<'a> {
     pub config_path: &'a str,
 }
 
-/// Which of the groups there are now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether the container has groups now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// All.
-    All,
-    /// Not those in these hierarchies, for lack of permission: an ordinary user's container goes without.
-    Some(Vec<String>),
-    /// None, for lack of permission: the container stays in the group of its creator.
+    /// It has; those that an ordinary user lacks the permission for are dropped from the placement.
+    Yes,
+    /// None, for lack of permission: the container stays in the groups of its creator.
     None,
 }
 
@@ -60,45 +58,40 @@ impl Placement {
 
     /// Makes the groups.  On version 2 the controllers in `needs`, and only those, are handed down to the new group.
     ///
-    /// Groups that an ordinary user has no permission to make are left out, and dropped from the placement, unless
-    /// `linux.cgroupsPath` or a limit asks for them.
+    /// Groups that an ordinary user has no permission to make, or to move a process into, are left out and dropped
+    /// from the placement, unless `linux.cgroupsPath` or a need asks for them.
     ///
     /// # Errors
     /// [`CgroupError::Controller`] for a need that cannot be met, [`CgroupError::NotEmpty`], [`CgroupError::Io`].
     pub fn create(&mut self, needs: &[Need<'_>]) -> Result<Created, CgroupError> {
         let may_drop = self.rootless && !self.explicit;
-        let created = self.each_or_drop(may_drop, |group| {
-            make(group)?;
-            if group.has("cpuset") { fill_cpuset(group) } else { Ok(()) }
-        })?;
-        for need in needs {
-            self.meet(*need, &created)?;
+        let mut dropped = Vec::new();
+        let mut kept = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            match make_usable(group, may_drop) {
+                Ok(()) => kept.push(group.clone()),
+                Err(error) if may_drop && error.is_permission() => dropped.push(group.clone()),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(created)
+        let wanted = !self.groups.is_empty();
+        self.groups = kept;
+        for need in needs {
+            self.meet(*need, &dropped)?;
+        }
+        Ok(if wanted && self.groups.is_empty() { Created::None } else { Created::Yes })
     }
 
-    /// Puts a process into the groups.  The one of version 2 is left out if the process was cloned into it
+    /// Puts a process into the groups, that of version 2 too, which does no harm if it was cloned into it
     /// ([`Placement::v2_fd`]).
-    ///
-    /// A group that an ordinary user may make but not move a process into is removed, and dropped as by `create`.
     ///
     /// # Errors
     /// [`CgroupError::Io`].
-    pub fn join(&mut self, pid: i32, cloned_into_v2: bool) -> Result<Created, CgroupError> {
+    pub fn join(&self, pid: i32) -> Result<(), CgroupError> {
         let text = pid.to_string();
-        let may_drop = self.rootless && !self.explicit;
-        self.each_or_drop(may_drop, |group| {
-            if cloned_into_v2 && group.is_v2() {
-                return Ok(());
-            }
+        self.groups.iter().try_for_each(|group| {
             let joined = write(&group.path, "cgroup.procs", text.as_bytes());
-            joined.map_err(|errno| {
-                if may_drop && is_permission(errno) {
-                    // Nothing is in it yet; if it stays, it is only an empty group of the user's own.
-                    let _ = std::fs::remove_dir(&group.path);
-                }
-                join_error(group, &text, errno)
-            })
+            joined.map_err(|errno| join_error(group, &text, errno))
         })
     }
 
@@ -119,57 +112,54 @@ impl Placement {
         self.groups.iter().any(|group| group.path.exists())
     }
 
-    /// Does something with each group, and drops those for which the permission lacks, if that may be.
-    fn each_or_drop(
-        &mut self,
-        may_drop: bool,
-        mut action: impl FnMut(&Group) -> Result<(), CgroupError>,
-    ) -> Result<Created, CgroupError> {
-        let mut dropped = Vec::new();
-        let mut kept = Vec::with_capacity(self.groups.len());
-        for group in &self.groups {
-            match action(group) {
-                Ok(()) => kept.push(group.clone()),
-                Err(error) if may_drop && error.is_permission() => dropped.push(label(group)),
-                Err(error) => return Err(error),
-            }
-        }
-        if dropped.is_empty() {
-            return Ok(Created::All);
-        }
-        self.groups = kept;
-        Ok(if self.groups.is_empty() { Created::None } else { Created::Some(dropped) })
-    }
-
     /// Sees to it that a controller serves the container.
-    fn meet(&self, need: Need<'_>, created: &Created) -> Result<(), CgroupError> {
+    fn meet(&self, need: Need<'_>, dropped: &[Group]) -> Result<(), CgroupError> {
         if self.v1(need.controller).is_some() {
             return Ok(());
         }
-        let refuse = |reason: String| {
-            let (config_path, controller) = (need.config_path.to_owned(), need.controller.to_owned());
-            Err(CgroupError::Controller { config_path, controller, reason })
-        };
-        let denied = "this user has no permission to make a control group for it";
-        let (lacks, all_lack) = match created {
-            Created::All => (false, false),
-            Created::Some(dropped) => {
-                (dropped.iter().any(|l| l.split(',').any(|c| c == need.controller)), false)
-            }
-            Created::None => (true, true),
-        };
+        let had = dropped.iter().any(|group| group.has(need.controller));
         match self.v2() {
-            _ if lacks || all_lack => refuse(denied.to_owned()),
+            _ if had => Err(refused(need, DENIED)),
             // These are properties of every group of version 2, not controllers.
             Some(_) if matches!(need.controller, "devices" | "freezer") => Ok(()),
             Some(group) => hand_down(group, need),
-            None => refuse("no hierarchy with it is mounted".to_owned()),
+            None if dropped.iter().any(Group::is_v2) => Err(refused(need, DENIED)),
+            None => Err(refused(need, "no hierarchy with it is mounted")),
         }
     }
 }
 
-fn label(group: &Group) -> String {
-    group.hierarchy.clone().unwrap_or_else(|| "unified".to_owned())
+const DENIED: &str = "this user has no permission to make a control group for it";
+
+fn refused(need: Need<'_>, reason: impl Into<String>) -> CgroupError {
+    CgroupError::Controller {
+        config_path: need.config_path.to_owned(),
+        controller: need.controller.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// Makes a group so that a process can be put into it.
+fn make_usable(group: &Group, may_drop: bool) -> Result<(), CgroupError> {
+    make(group)?;
+    if group.has("cpuset") {
+        fill_cpuset(group)?;
+    }
+    if may_drop && group.is_v2() { check_movable(group) } else { Ok(()) }
+}
+
+/// Whether an ordinary user may move a process of its own from beside a group of version 2 into it: the kernel wants
+/// the right to write the `cgroup.procs` of the group above both.  If not, the group is of no use, and removed.
+fn check_movable(group: &Group) -> Result<(), CgroupError> {
+    let above = group.path.parent().unwrap_or(&group.mount_point).join("cgroup.procs");
+    match faccessat(AT_FDCWD, &above, AccessFlags::W_OK, AtFlags::AT_EACCESS) {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            // An empty group of the user's own, should it stay, does no harm.
+            let _ = std::fs::remove_dir(&group.path);
+            Err(CgroupError::io("write to", &above, errno))
+        }
+    }
 }
 
 fn exists(path: &Path) -> Result<bool, CgroupError> {
@@ -268,10 +258,6 @@ fn hand_down(group: &Group, need: Need<'_>) -> Result<(), CgroupError> {
         let text = read(dir, file).map_err(|e| CgroupError::io("read", &dir.join(file), e))?;
         Ok(text.split_whitespace().any(|c| c == need.controller))
     };
-    let refuse = |reason: String| {
-        let (config_path, controller) = (need.config_path.to_owned(), need.controller.to_owned());
-        Err(CgroupError::Controller { config_path, controller, reason })
-    };
     if has(&group.path, "cgroup.controllers")? {
         return Ok(());
     }
@@ -279,21 +265,21 @@ fn hand_down(group: &Group, need: Need<'_>) -> Result<(), CgroupError> {
         group.path.ancestors().skip(1).take(group.below_mount().components().count()).collect();
     for dir in above.into_iter().rev() {
         if !has(dir, "cgroup.controllers")? {
-            return refuse(format!("{} does not have it", dir.display()));
+            return Err(refused(need, format!("{} does not have it", dir.display())));
         }
         if has(dir, "cgroup.subtree_control")? {
             continue;
         }
-        let shown = dir.join("cgroup.subtree_control");
         match write(dir, "cgroup.subtree_control", format!("+{}", need.controller).as_bytes()) {
             Ok(()) => {}
             Err(Errno::EBUSY) => {
-                return refuse(format!(
-                    "{} cannot hand it down, as it has processes of its own",
-                    dir.display()
-                ));
+                let reason = format!("{} cannot hand it down, as it has processes of its own", dir.display());
+                return Err(refused(need, reason));
             }
-            Err(errno) => return refuse(format!("{} cannot be written: {}", shown.display(), errno.desc())),
+            Err(errno) => {
+                let reason = format!("{}/cgroup.subtree_control: {}", dir.display(), errno.desc());
+                return Err(refused(need, reason));
+            }
         }
     }
     Ok(())

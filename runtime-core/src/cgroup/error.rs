@@ -86,12 +86,8 @@ impl CgroupError {
     /// Whether it says that we lack the permission, or that the file system is read-only to us.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self, Self::Io { errno, .. } if is_permission(*errno))
+        matches!(self, Self::Io { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS, .. })
     }
-}
-
-pub(super) fn is_permission(errno: Errno) -> bool {
-    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
 }
 
 fn in_words(pids: &[i32]) -> String {

@@ -46,7 +46,7 @@ pub(super) fn controllers_of(label: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The hierarchies of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     /// Version 2 alone.
     V2(HierarchyMount),
@@ -60,6 +60,7 @@ pub enum Layout {
     /// Version 1 alone.
     V1(Vec<V1Hierarchy>),
     /// No hierarchy is mounted where we could see it.
+    #[default]
     None,
 }
 

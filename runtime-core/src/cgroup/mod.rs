@@ -11,16 +11,21 @@
 //! it uses is counted there, and its processes are found there.  Groups are used by absolute path: a hierarchy's
 //! directories cannot be links, so a descriptor for each would cost two calls and protect from nothing.
 
+mod bpf;
 mod create;
+mod devices;
 mod error;
 mod files;
 mod layout;
 mod members;
+mod mounts;
 mod place;
 mod remove;
 
+pub use bpf::device_program;
 pub use create::{Created, Need};
+pub use devices::{Access, DEFAULT_DEVICES, DeviceKind, DeviceLists, DeviceRule};
 pub use error::CgroupError;
 pub use layout::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy, detect};
+pub use mounts::{CgroupMount, cgroup_mounts};
 pub use place::{Group, Placement, place};
-

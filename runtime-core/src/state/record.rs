@@ -112,7 +112,10 @@ pub struct State {
     /// Network devices to give back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub net_devices: Vec<NetDevice>,
-    /// The hooks that `start` runs.
+    /// The hooks that `start` runs in the container, before the program.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub start_container: Vec<Hook>,
+    /// The hooks that `start` runs after it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     /// The hooks that `delete` runs.
