@@ -5,7 +5,7 @@ use crate::launch::hooks::{self, HookPlace};
 use crate::launch::parent::{explain_execute, start_address};
 use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
-use crate::plan::{self, HookKind};
+use crate::plan::{self, HookKind, Namespace};
 use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot};
 use crate::status::{ContainerState, Status, oci_state};
 use crate::sys::{self, Child, Fd};
@@ -320,11 +320,8 @@ fn return_devices(state: &State) {
         return;
     }
     let Some(pid) = state.pid else { return };
-    let namespace = TrustedProc::open().ok().and_then(|proc| {
-        let path = std::ffi::CString::new(format!("{pid}/ns/net")).ok()?;
-        proc.open_namespace(&path).ok()
-    });
-    let Some(namespace) = namespace else { return };
+    let namespace = TrustedProc::open().and_then(|proc| proc.namespace(pid, Namespace::Network));
+    let Ok(namespace) = namespace else { return };
     for device in &state.net_devices {
         if let Err(e) = netdev::move_back(namespace.as_fd(), &device.container_name, &device.host_name) {
             log::warn!("{e}");

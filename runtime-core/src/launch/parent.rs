@@ -9,7 +9,7 @@ use super::idmap;
 use super::netdev;
 use super::procfs::TrustedProc;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
-use crate::cgroup::{Created, Placement};
+use crate::cgroup::{Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
@@ -175,11 +175,8 @@ impl Parent<'_> {
 
     fn step_of_resources(&mut self, step: &HostStep) -> Result<(), Error> {
         match step {
-            HostStep::CreateCgroup { placement } => self.create_cgroup(placement),
-            HostStep::JoinCgroup => match &self.cgroup {
-                Some(placement) => Ok(placement.join(self.pid()?)?),
-                None => Ok(()),
-            },
+            HostStep::CreateCgroup { .. } => self.create_cgroup(),
+            HostStep::JoinCgroup => self.join_cgroup(),
             HostStep::CgroupDevices { rules } => match &self.cgroup {
                 Some(placement) => Ok(placement.apply_devices(rules)?),
                 None => Ok(()),
@@ -209,18 +206,22 @@ impl Parent<'_> {
     }
 
     fn record_intent(&mut self) -> Result<(), Error> {
-        let mut cgroup = None;
         let mut devices = Vec::new();
         let mut rdt = None;
         for planned in &self.plan.host {
             match &planned.step {
-                HostStep::CreateCgroup { placement } => cgroup = Some(placement.clone()),
+                HostStep::CreateCgroup { placement } => {
+                    let mut placement = placement.clone();
+                    placement.survey().map_err(|e| with_origin(e.into(), &planned.origin))?;
+                    self.cgroup = Some(placement);
+                }
                 HostStep::MoveNetDevice { host, container } => devices
                     .push(NetDevice { host_name: host.clone(), container_name: container.clone() }),
                 HostStep::IntelRdt(wanted) => rdt = super::rdt::intent(wanted).map_err(|e| failed("", e))?,
                 _ => {}
             }
         }
+        let cgroup = self.cgroup.clone();
         self.save(|state| {
             state.cgroup = cgroup;
             state.net_devices = devices;
@@ -305,22 +306,47 @@ impl Parent<'_> {
         Ok(())
     }
 
-    fn create_cgroup(&mut self, placement: &Placement) -> Result<(), Error> {
-        match placement.create()? {
-            Created::Yes => self.cgroup = Some(placement.clone()),
+    fn create_cgroup(&mut self) -> Result<(), Error> {
+        let needs: Vec<Need<'_>> = self
+            .plan
+            .host
+            .iter()
+            .filter(|p| matches!(p.step, HostStep::CgroupDevices { .. }))
+            .map(|p| Need { controller: "devices", config_path: &p.origin })
+            .collect();
+        let Some(placement) = &mut self.cgroup else { return Ok(()) };
+        let created = placement.create(&needs)?;
+        self.settle_cgroup(&created)
+    }
+
+    fn join_cgroup(&mut self) -> Result<(), Error> {
+        let pid = self.pid()?;
+        let Some(placement) = &mut self.cgroup else { return Ok(()) };
+        let joined = placement.join(pid, self.plan.clone.into_cgroup)?;
+        self.settle_cgroup(&joined)
+    }
+
+    /// Puts on record which of the groups there are.
+    fn settle_cgroup(&mut self, outcome: &Created) -> Result<(), Error> {
+        match outcome {
+            Created::All => return Ok(()),
+            Created::Some(without) => {
+                log::warn!("no permission to make a cgroup in {}: the container goes without", without.join(", "));
+            }
             Created::None => {
                 log::warn!("no permission to make a cgroup: the container runs in the caller's");
-                self.save(|state| state.cgroup = None)?;
+                self.cgroup = None;
             }
         }
-        Ok(())
+        let cgroup = self.cgroup.clone();
+        self.save(|state| state.cgroup = cgroup)
     }
 
     fn clone_child(&mut self) -> Result<(), Error> {
         self.prepare_devices()?;
         let what = |e: SysError| failed("make the container's process", explain_clone(e));
         let (sync, childs_end) = sys::socketpair().map_err(|e| failed("make the container's process", e))?;
-        let ignored_signals = self.proc.ignored_signals().map_err(|e| failed("", e))?;
+        let ignored_signals = ignored_signals(&self.proc)?;
         let namespaces = borrow_all(&self.namespaces)?;
         let trees = borrow_all(&self.trees)?;
         let mut program = self.plan.program.clone();
@@ -439,8 +465,7 @@ impl Parent<'_> {
     fn move_device(&mut self, host: &str, container: &str) -> Result<(), Error> {
         let pid = self.pid()?;
         let Some(info) = self.devices.iter().find(|d| d.name == host) else { return Ok(()) };
-        let path = std::ffi::CString::new(format!("{pid}/ns/net")).unwrap_or_default();
-        let netns = self.proc.open_namespace(&path).map_err(|e| failed("", e))?;
+        let netns = self.proc.namespace(pid, Namespace::Network).map_err(|e| failed("", e))?;
         netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))
     }
 
@@ -496,6 +521,16 @@ fn borrow_all(slots: &[Option<OwnedFd>]) -> Result<Vec<Fd>, Error> {
             fd.as_ref().map(Fd::from).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan leaves a slot empty"))
         })
         .collect()
+}
+
+/// The signals that the caller ignores, a bit for each (`SigIgn` of `proc_pid_status(5)`).
+fn ignored_signals(proc: &TrustedProc) -> Result<u64, Error> {
+    let file = proc.open_file(c"self/status", libc::O_RDONLY).map_err(|e| failed("", e))?;
+    let mut text = [0; 4096];
+    let n = sys::read(Fd::from(&file), &mut text).map_err(|e| failed("read /proc/self/status", e))?;
+    let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
 }
 
 /// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.
