@@ -130,6 +130,11 @@ impl Container {
         container
     }
 
+    /// Lets root itself start the runtime of a container made [`Container::as_user`]; its files stay the user's.
+    pub fn become_root(&mut self) {
+        self.user = None;
+    }
+
     fn make_files(&self) {
         let rootfs = self.rootfs("");
         for below in ["bin", "dev", "etc", "proc", "root", "sys", "tmp"] {
@@ -221,12 +226,21 @@ impl Container {
     /// When the runtime cannot be started.
     #[must_use]
     pub fn spawn(&self, words: &[&str]) -> Running {
+        self.spawn_by(&[], words)
+    }
+
+    /// As [`Container::spawn`], by way of another program (`env`, `sh -c …`) that executes what follows it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_by(&self, prefix: &[&str], words: &[&str]) -> Running {
         fs::write(self.directory.join("config.json"), self.config.to_string())
             .expect("config.json can be written");
         let serial = self.commands.fetch_add(1, Ordering::Relaxed);
         let stdout = self.directory.join(format!("output/{serial}.out"));
         let stderr = self.directory.join(format!("output/{serial}.err"));
-        let mut command = self.command(words);
+        let mut command = self.command_by(prefix, words);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let shown = words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         // Files, not pipes: a container that outlives its runtime holds them open and blocks nobody.
@@ -247,7 +261,19 @@ impl Container {
     /// The command with the given words, not started.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(runtime_path());
+        self.command_by(&[], words)
+    }
+
+    fn command_by(&self, prefix: &[&str], words: &[&str]) -> Command {
+        let runtime = runtime_path();
+        let mut command = match prefix.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&runtime);
+                command
+            }
+            None => Command::new(&runtime),
+        };
         let more = std::env::var("ORLOP_RUNTIME_ARGS").unwrap_or_default();
         command.args(more.split_whitespace());
         command.args(&self.global).arg("--root").arg(self.state_root()).args(words);
@@ -265,6 +291,12 @@ impl Container {
     #[must_use]
     pub fn runtime(&self, words: &[&str]) -> Output {
         self.spawn(words).wait()
+    }
+
+    /// As [`Container::runtime`], by way of another program.
+    #[must_use]
+    pub fn runtime_by(&self, prefix: &[&str], words: &[&str]) -> Output {
+        self.spawn_by(prefix, words).wait()
     }
 
     fn bundle(&self) -> String {
