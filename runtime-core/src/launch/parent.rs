@@ -242,21 +242,14 @@ impl Parent<'_> {
 
     fn open_namespace(&mut self, slot: usize, kind: Namespace, path: &std::ffi::CStr) -> Result<(), Error> {
         let what = || format!("open the {} namespace {path:?}", kind.name());
-        let fd = match self.inputs.target {
-            Some(pidfd) => pidfd.try_clone_to_owned().map_err(|e| failed(&what(), e))?,
-            None => {
-                let fd = sys::openat(Fd::CWD, path, libc::O_RDONLY, 0).map_err(|e| failed(&what(), e))?;
-                let fd = sys::own(fd);
-                let there = sys::namespace_kind(Fd::from(&fd)).map_err(|_| {
-                    Error::new(ErrorKind::InvalidConfig, format!("{}: not a namespace", what()))
-                })?;
-                if there != kind.flag() {
-                    let message = format!("{}: a namespace of another kind", what());
-                    return Err(Error::new(ErrorKind::InvalidConfig, message));
-                }
-                fd
-            }
-        };
+        let fd = sys::openat(Fd::CWD, path, libc::O_RDONLY, 0).map_err(|e| failed(&what(), e))?;
+        let fd = sys::own(fd);
+        let there = sys::namespace_kind(Fd::from(&fd))
+            .map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{}: not a namespace", what())))?;
+        if there != kind.flag() {
+            let message = format!("{}: a namespace of another kind", what());
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
         fill(&mut self.namespaces, slot, fd)
     }
 
@@ -347,7 +340,8 @@ impl Parent<'_> {
         let what = |e: SysError| failed("make the container's process", explain_clone(e));
         let (sync, childs_end) = sys::socketpair().map_err(|e| failed("make the container's process", e))?;
         let ignored_signals = ignored_signals(&self.proc)?;
-        let namespaces = borrow_all(&self.namespaces)?;
+        let namespaces =
+            if self.inputs.target.is_some() { Vec::new() } else { borrow_all(&self.namespaces)? };
         let trees = borrow_all(&self.trees)?;
         let mut program = self.plan.program.clone();
         let console_socket = self.inputs.console_socket.map(Fd::from);
@@ -359,6 +353,7 @@ impl Parent<'_> {
             sync: Fd::from(&childs_end),
             listener: self.listener.as_ref().map(Fd::from),
             proc: Fd::from(self.proc.as_fd()),
+            target: self.inputs.target.map(Fd::from),
             namespaces: &namespaces,
             trees: &trees,
             console_socket,
@@ -402,6 +397,7 @@ impl Parent<'_> {
         keep.extend([sync, Fd::from(self.proc.as_fd())]);
         keep.extend(self.listener.as_ref().map(Fd::from));
         keep.extend(self.inputs.console_socket.map(Fd::from));
+        keep.extend(self.inputs.target.map(Fd::from));
         keep.extend(namespaces.iter().chain(trees));
         keep.sort_unstable_by_key(|fd| fd.0);
         keep.dedup();

@@ -40,11 +40,13 @@ pub struct Context<'p> {
     pub program: &'p mut Program,
     /// The child's end of the pair.
     pub sync: Fd,
-    /// The parent's end, which the child closes so that it notices the parent's death.
+    /// `start.sock`, where `start` will say go; with none, the parent says it over the pair.
     pub listener: Option<Fd>,
     /// A checked procfs (invariant I4).
     pub proc: Fd,
-    /// The state of the slots of the plan.
+    /// The process whose namespaces the stage joins, all at once (exec), in place of those in the slots.
+    pub target: Option<Fd>,
+    /// The slots of the plan.
     pub namespaces: &'p [Fd],
     /// Likewise.
     pub trees: &'p [Fd],
@@ -81,6 +83,8 @@ pub struct State {
     executable: usize,
     /// Where a failure is reported: the pair, or `start`'s connection.
     report: Option<Fd>,
+    /// Index of the step at work.
+    at: usize,
 }
 
 /// Makes the namespaces' first process where `clone.stage` asks for it, then walks the steps.  Never returns.
@@ -111,6 +115,7 @@ impl Context<'_> {
         let steps = self.steps;
         for (n, planned) in steps.iter().enumerate() {
             let n = u16::try_from(n).unwrap_or(STAGE);
+            self.state.at = usize::from(n);
             let result = self.step(&planned.step);
             self.finish_or_fail(n, result);
         }
@@ -165,6 +170,9 @@ impl Context<'_> {
 
     /// Joins namespaces with the rights at hand, and those that refuse once more after the user namespace was joined.
     fn join(&self, joins: &[(usize, Namespace)]) -> Result<()> {
+        if let Some(target) = self.target {
+            return join_target(target, joins.iter().fold(0, |flags, (_, kind)| flags | kind.flag()));
+        }
         let mut refused = 0u32;
         for (n, (slot, kind)) in joins.iter().enumerate() {
             match self.join_one(*slot, *kind) {
@@ -299,6 +307,18 @@ impl Context<'_> {
             // Somebody asked whether we still wait.
             sys::close(connection);
         }
+    }
+}
+
+/// Joins the namespaces `flags` of the process of a pidfd (Linux 5.8).
+fn join_target(target: Fd, flags: i32) -> Result<()> {
+    match sys::setns(target, flags) {
+        // A namespace that belongs to the host's user namespace takes the rights we lose by entering the container's.
+        Err(e) if e.errno == libc::EPERM && flags & libc::CLONE_NEWUSER != 0 => {
+            sys::setns(target, flags & !libc::CLONE_NEWUSER)?;
+            sys::setns(target, libc::CLONE_NEWUSER)
+        }
+        r => r,
     }
 }
 

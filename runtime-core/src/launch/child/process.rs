@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::path::{self, Kind, PathBuffer};
+use crate::plan::ChildStep;
 use crate::sys::{self, Call, Fd, Result, SysError};
 use core::ffi::CStr;
 use libc::{AT_EACCESS, AT_EMPTY_PATH, O_PATH, O_RDONLY, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
@@ -106,6 +107,8 @@ pub fn chdir(cx: &Context<'_>, directory: &CStr, create: bool) -> Result<()> {
             sys::fchdir(made)?;
             sys::close(made);
         }
+        // What we may not enter, the user that we become later may (a home on NFS with root squashed).
+        Err(e) if e.errno == libc::EACCES && comes_again(cx) => return Ok(()),
         r => r?,
     }
     // A descriptor of the host's that leaked into "/proc/self/fd/N" could be the way out (CVE-2024-21626).
@@ -115,6 +118,12 @@ pub fn chdir(cx: &Context<'_>, directory: &CStr, create: bool) -> Result<()> {
         return Err(SysError { call: Call::Getcwd, errno: libc::EXDEV });
     }
     Ok(())
+}
+
+/// Whether the plan enters the working directory once more.
+fn comes_again(cx: &Context<'_>) -> bool {
+    let later = cx.steps.get(cx.state.at.saturating_add(1)..).unwrap_or_default();
+    later.iter().any(|planned| matches!(planned.step, ChildStep::Chdir { .. }))
 }
 
 /// Sets groups and ids.
@@ -131,7 +140,9 @@ pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
 /// Fills in HOME from the container's user database; `/` when the user is not in it.
 pub fn home(cx: &mut Context<'_>, slot: usize, uid: u32) -> Result<()> {
     let mut line = [0; 1024];
-    let length = match path::open(cx.root(), c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK) {
+    // After pivot_root, and for exec after joining: "/" is the container's.
+    let root = sys::openat(Fd::CWD, c"/", O_PATH, 0)?;
+    let length = match path::open(root, c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK) {
         Ok(file) => {
             let length = find_user(file, uid, &mut line);
             sys::close(file);

@@ -193,6 +193,7 @@ fn mask_directory(cx: &mut Context<'_>, target: Fd) -> Result<()> {
         return Ok(());
     }
     let fs = sys::fsopen(c"tmpfs")?;
+    sys::fsconfig_set_string(fs, c"source", c"tmpfs")?;
     sys::fsconfig_set_string(fs, c"nr_inodes", c"1")?;
     sys::fsconfig_set_string(fs, c"mode", c"0755")?;
     sys::fsconfig_create(fs)?;
