@@ -352,6 +352,14 @@ fn many_type_faults_end_in_time() {
     assert_eq!(error.faults[0].path, "mounts[0].destination");
 }
 
+#[test]
+fn as_many_faults_of_form_as_of_meaning_end_in_time() {
+    let devices: Vec<Value> = (0..20_000).map(|_| json!({"type": "c", "path": "x"})).collect();
+    let error = load(config(&json!({}), &json!({ "devices": devices })).to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.faults.len(), 60_000);
+    assert_eq!(error.faults.last().unwrap().path, "linux.devices[19999].path");
+}
+
 /// A directory of its own for a test, gone afterwards.
 struct Scratch(PathBuf);
 

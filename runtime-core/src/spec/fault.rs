@@ -21,6 +21,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// As text, no more faults than this are listed.
+const MAX_SHOWN: usize = 100;
+
 /// All faults of a config.json: first those of its form (missing, of the wrong type), then those of its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecError {
@@ -42,7 +45,11 @@ impl fmt::Display for SpecError {
             [one] => write!(f, "invalid config.json: {one}"),
             many => {
                 write!(f, "invalid config.json: {} faults:", many.len())?;
-                many.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+                many.iter().take(MAX_SHOWN).try_for_each(|fault| write!(f, "\n  {fault}"))?;
+                match many.len().checked_sub(MAX_SHOWN) {
+                    None | Some(0) => Ok(()),
+                    Some(rest) => write!(f, "\n  and {rest} more"),
+                }
             }
         }
     }
@@ -94,6 +101,15 @@ mod tests {
             "invalid config.json: 2 faults:\n  root.path: required\n  process.cwd: required"
         );
         assert_eq!(SpecError::whole("cannot read x").to_string(), "cannot read x");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let fault = Fault { path: "a".into(), message: "b".into() };
+        let text = |count| SpecError { faults: vec![fault.clone(); count] }.to_string();
+        assert_eq!(text(100).lines().count(), 101);
+        assert!(text(100).ends_with("\n  a: b"));
+        assert!(text(103).ends_with("\n  a: b\n  and 3 more"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Extras, MAX_CPU, parse_list, presence, tree, words};
 use oci_spec::runtime::{Capability, Spec};
 use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
+use std::collections::HashSet;
 
 /// Further type errors are not looked for after this many: each costs a pass over the whole config.
 const MAX_TYPE_FAULTS: usize = 64;
@@ -293,7 +294,7 @@ fn placeholder(path: &str, field: &str) -> Option<Value> {
     })
 }
 
-/// Whether `path` is `place`, or lies within it, or is found by it.
+/// Whether `path` is `place` or lies within it.
 fn covers(place: &str, path: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
@@ -301,15 +302,20 @@ fn covers(place: &str, path: &str) -> bool {
 /// Puts the faults of the JSON before those of the checks, leaving out of the latter what only follows from the
 /// former.
 pub(super) fn merge_faults(typed: Vec<Fault>, report: &mut Report) {
-    let places: Vec<&str> = typed.iter().map(|fault| spoilt(&fault.path)).collect();
+    let places: HashSet<&str> = typed.iter().map(|fault| spoilt(&fault.path)).collect();
     let unknown_namespaces =
         places.iter().any(|place| covers("linux.namespaces", place) || *place == "linux");
-    let follows = |fault: &Fault| {
-        places.iter().any(|place| covers(place, &fault.path))
-            || (unknown_namespaces && super::validate::rests_on_namespaces(&fault.path))
+    // Both lists can be long, so it is asked of each place around a fault whether it is spoilt, not the reverse.
+    let spoils = |path: &str| {
+        path.match_indices(['.', '['])
+            .map(|(end, _)| &path[..end])
+            .chain([path])
+            .any(|around| places.contains(around))
     };
+    let follows =
+        |path: &str| spoils(path) || (unknown_namespaces && super::validate::rests_on_namespaces(path));
     let checked: Vec<Fault> =
-        std::mem::take(&mut report.faults).into_iter().filter(|f| !follows(f)).collect();
+        std::mem::take(&mut report.faults).into_iter().filter(|fault| !follows(&fault.path)).collect();
     report.faults = typed;
     report.faults.extend(checked);
 }

@@ -59,9 +59,13 @@ fn check_idmap(at: &str, mount: &Mount, namespaces: &Namespaces, report: &mut Re
         }
         _ => {}
     }
-    let mapped = option || !uids.is_empty() || !gids.is_empty();
-    if mapped && !is_bind(mount) {
-        let field = if uids.is_empty() && gids.is_empty() { "options" } else { "uidMappings" };
+    let field = match (uids.is_empty(), gids.is_empty()) {
+        (false, _) => "uidMappings",
+        (true, false) => "gidMappings",
+        (true, true) if option => "options",
+        (true, true) => return,
+    };
+    if !is_bind(mount) {
         report.fault(format!("{at}.{field}"), "only a bind mount can be id-mapped");
     }
     check_mappings(&format!("{at}.uidMappings"), uids, report);
