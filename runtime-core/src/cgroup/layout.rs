@@ -181,7 +181,7 @@ fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
     Ok(bytes)
 }
 
-/// One line of the list of mounts.
+/// A mounted hierarchy, with the options that tell which one.
 struct Mount {
     version: u8,
     place: HierarchyMount,
@@ -199,32 +199,76 @@ fn rank(mount: &Mount) -> (bool, bool) {
     (!mount.place.mount_point.starts_with(USUAL_PLACE), mount.place.root != "/")
 }
 
-fn cgroup_mounts(mountinfo: &[u8]) -> Vec<Mount> {
-    let mut found: Vec<Mount> = Vec::new();
-    for line in mountinfo.split(|&b| b == b'\n') {
-        let Some((mount_point, mount)) = parse_mount(line) else { continue };
-        // A later mount at the same place hides the earlier one.
-        found.retain(|earlier| earlier.place.mount_point != mount_point);
-        found.extend(mount);
-    }
-    found
+/// One line of the list of mounts (`proc_pid_mountinfo(5)`), its text as it stands there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Line<'a> {
+    id: &'a [u8],
+    parent: &'a [u8],
+    root: &'a [u8],
+    mount_point: &'a [u8],
+    fs_type: &'a [u8],
+    options: &'a [u8],
 }
 
-/// The mount point of a line, and the mount if it is a hierarchy.
-fn parse_mount(line: &[u8]) -> Option<(PathBuf, Option<Mount>)> {
-    let mut fields = line.split(|&b| b == b' ');
-    let root = fields.nth(3)?;
-    let mount_point = PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.next()?)));
-    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-    let version = match fields.next()? {
-        b"cgroup" => 1,
-        b"cgroup2" => 2,
-        _ => return Some((mount_point, None)),
-    };
-    let options = String::from_utf8_lossy(fields.nth(1)?).into_owned();
-    let root = String::from_utf8_lossy(&unescape(root)).into_owned();
-    let place = HierarchyMount { mount_point: mount_point.clone(), root };
-    Some((mount_point, Some(Mount { version, place, options })))
+impl<'a> Line<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|&b| b == b' ');
+        let (id, parent, root) = (fields.next()?, fields.next()?, fields.nth(1)?);
+        let mount_point = fields.next()?;
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let (fs_type, options) = (fields.next()?, fields.nth(1)?);
+        Some(Self { id, parent, root, mount_point, fs_type, options })
+    }
+
+    fn mount(&self) -> Option<Mount> {
+        let version = match self.fs_type {
+            b"cgroup" => 1,
+            b"cgroup2" => 2,
+            _ => return None,
+        };
+        let place = HierarchyMount {
+            mount_point: PathBuf::from(std::ffi::OsString::from_vec(unescape(self.mount_point))),
+            root: String::from_utf8_lossy(&unescape(self.root)).into_owned(),
+        };
+        Some(Mount { version, place, options: String::from_utf8_lossy(self.options).into_owned() })
+    }
+}
+
+fn cgroup_mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    let lines: Vec<Line<'_>> = mountinfo.split(|&b| b == b'\n').filter_map(Line::parse).collect();
+    let hierarchies: Vec<(Line<'_>, Mount)> = lines.iter().filter_map(|l| Some((*l, l.mount()?))).collect();
+    // Of the many mounts of a busy host only those at or above a hierarchy's can hide it.
+    let above = |l: &Line<'_>| hierarchies.iter().any(|(h, _)| covers(l.mount_point, h.mount_point));
+    let relevant: Vec<Line<'_>> = lines.iter().copied().filter(above).collect();
+    hierarchies.into_iter().filter(|(line, _)| !is_hidden(*line, &relevant)).map(|(_, mount)| mount).collect()
+}
+
+/// Whether the path `upper` is `lower` or above it.
+fn covers(upper: &[u8], lower: &[u8]) -> bool {
+    let upper = upper.strip_suffix(b"/").unwrap_or(upper);
+    lower.strip_prefix(upper).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// Whether another mount lies over a mount, or over the way to it.
+///
+/// On the way down from the topmost mount, each is left at the mount point of the next.  One that is mounted on the
+/// same mount at or above that point is met first.
+fn is_hidden(line: Line<'_>, mounts: &[Line<'_>]) -> bool {
+    let mut below = line;
+    let mut on = line;
+    // As many steps as there are mounts at most, should the list be of a shape that none can have.
+    for _ in 0..=mounts.len() {
+        let meets = |m: &Line<'_>| {
+            m.parent == on.id && m.id != on.id && m.id != below.id && covers(m.mount_point, below.mount_point)
+        };
+        if mounts.iter().any(meets) {
+            return true;
+        }
+        let Some(parent) = mounts.iter().find(|m| m.id == on.parent && m.id != on.id) else { return false };
+        below = on;
+        on = *parent;
+    }
+    false
 }
 
 /// Undoes the escapes of the list of mounts: a backslash and three octal digits.
@@ -254,7 +298,7 @@ mod tests {
 33 31 0:30 / /sys/fs/cgroup/systemd rw,relatime shared:11 master:3 - cgroup cgroup rw,xattr,name=systemd
 34 31 0:31 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
 35 31 0:32 / /sys/fs/cgroup/net\\040cls rw,relatime - cgroup cgroup rw,net_cls
-36 31 0:33 /docker/abc /mnt/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+36 27 0:33 /docker/abc /mnt/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
 ";
     const OWN: &str =
         "5:net_cls:/\n4:cpu,cpuacct:/user:s\n3:memory:/x\n1:name=systemd:/init.scope\n0::/init.scope\n";
@@ -310,6 +354,26 @@ mod tests {
     fn a_hidden_mount_does_not_count() {
         let text = format!("{V2}40 30 0:50 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n");
         assert_eq!(Layout::parse(text.as_bytes(), &OwnCgroups::parse(OWN)), Layout::None);
+    }
+
+    #[test]
+    fn what_lies_over_the_way_there_hides_it() {
+        let own = OwnCgroups::parse(OWN);
+        // The root is often mounted, and listed, after what was moved below it.
+        let root = "27 1 254:0 / / rw - ext4 /dev/vda rw\n22 27 0:20 / /sys rw - sysfs sysfs rw\n";
+        let hybrid = format!("{HYBRID}{root}");
+        assert!(matches!(Layout::parse(hybrid.as_bytes(), &own), Layout::Hybrid { .. }));
+        let over = format!("{hybrid}50 31 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        assert_eq!(Layout::parse(over.as_bytes(), &own), Layout::V2(mount("/sys/fs/cgroup", "/")));
+        // Over /sys itself everything below it goes; that elsewhere stays.
+        let over = format!("{hybrid}50 22 0:60 / /sys rw - sysfs sysfs rw\n");
+        let left = vec![v1("cpu,cpuacct", "/mnt/cpu", "/docker/abc")];
+        assert_eq!(Layout::parse(over.as_bytes(), &own), Layout::V1(left));
+        // A name that only begins the same hides nothing.
+        let beside = format!("{hybrid}50 22 0:60 / /sys/fs/cg rw - tmpfs tmpfs rw\n");
+        assert_eq!(Layout::parse(beside.as_bytes(), &own), Layout::parse(hybrid.as_bytes(), &own));
+        let circle = "1 2 0:1 / /c rw - cgroup2 cgroup2 rw\n2 1 0:1 / /c rw - cgroup2 cgroup2 rw\n";
+        let _ = Layout::parse(circle.as_bytes(), &own);
     }
 
     #[test]

@@ -203,11 +203,12 @@ fn signal_error(dir: &Path, pid: i32, error: sys::SysError) -> CgroupError {
     CgroupError::io(format!("{} of process {pid} in", error.call.name()), dir, Errno::from_raw(error.errno))
 }
 
+/// Whether a group is to be frozen.  What is asked for is what counts: that all its processes are, comes and goes on
+/// version 2 when they are signalled.
 fn is_frozen(group: &Group) -> Result<bool, CgroupError> {
-    let file = if group.is_v2() { "cgroup.events" } else { "freezer.state" };
+    let file = if group.is_v2() { "cgroup.freeze" } else { "freezer.state" };
     match read(&group.path, file) {
-        Ok(text) if group.is_v2() => Ok(text.lines().any(|line| line == "frozen 1")),
-        Ok(text) => Ok(matches!(text.trim_end(), "FROZEN" | "FREEZING")),
+        Ok(text) => Ok(matches!(text.trim_end(), "1" | "FROZEN" | "FREEZING")),
         Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
         Err(errno) => Err(CgroupError::io("read", &group.path.join(file), errno)),
     }
@@ -233,15 +234,13 @@ fn freeze(group: &Group) -> Result<(), CgroupError> {
 }
 
 fn frozen_completely(group: &Group) -> Result<bool, CgroupError> {
-    if group.is_v2() {
-        return is_frozen(group);
-    }
-    let state = read(&group.path, "freezer.state");
-    let state = state.map_err(|e| CgroupError::io("read", &group.path.join("freezer.state"), e))?;
-    Ok(state.trim_end() == "FROZEN")
+    let (file, line) =
+        if group.is_v2() { ("cgroup.events", "frozen 1") } else { ("freezer.state", "FROZEN") };
+    let text = read(&group.path, file);
+    let text = text.map_err(|e| CgroupError::io("read", &group.path.join(file), e))?;
+    Ok(text.lines().any(|l| l == line))
 }
 
-/// Thaws a group and those below it, which the container may have frozen itself.
 fn thaw(group: &Group) -> Result<(), CgroupError> {
     let (file, value) = if group.is_v2() { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
     match write(&group.path, file, value.as_bytes()) {

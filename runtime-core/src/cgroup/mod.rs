@@ -29,3 +29,6 @@ pub use error::CgroupError;
 pub use layout::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy, detect};
 pub use mounts::{CgroupMount, cgroup_mounts};
 pub use place::{Group, Placement, place};
+
+#[cfg(test)]
+mod host_tests;

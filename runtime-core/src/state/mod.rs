@@ -24,3 +24,6 @@ pub use error::StateError;
 pub use process::{ProcState, identify, process_start_time};
 pub use record::{ExecDefaults, IntelRdt, NetDevice, Phase, STATE_VERSION, State};
 pub use time::{now, rfc3339};
+
+#[cfg(test)]
+mod tests;
