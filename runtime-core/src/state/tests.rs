@@ -168,46 +168,52 @@ fn one_of_many_reserves() {
 /// or is not.
 #[test]
 fn creating_against_deleting() {
+    const CREATORS: usize = 4;
+    const EACH: usize = 50;
     let scratch = Scratch::new();
     let inside = AtomicUsize::new(0);
-    let created = AtomicUsize::new(0);
+    let finished = AtomicUsize::new(0);
     let alone = || {
         assert_eq!(inside.fetch_add(1, Ordering::AcqRel), 0, "two have the lock");
         thread::yield_now();
         inside.fetch_sub(1, Ordering::AcqRel);
     };
-    thread::scope(|scope| {
-        for worker in 0..8 {
-            let (scratch, alone, created) = (&scratch, &alone, &created);
-            scope.spawn(move || {
-                let root = scratch.root();
-                for _ in 0..400 {
-                    if worker % 2 == 0 {
-                        match root.reserve("c") {
-                            Ok(container) => {
-                                alone();
-                                assert_eq!(container.load().unwrap(), None, "somebody else's record");
-                                container.save(&sample("c")).unwrap();
-                                created.fetch_add(1, Ordering::Relaxed);
-                            }
-                            Err(StateError::AlreadyExists { .. }) => {}
-                            Err(error) => panic!("{error}"),
-                        }
-                    } else {
-                        match root.open_container("c") {
-                            Ok(container) => {
-                                alone();
-                                container.remove().unwrap();
-                            }
-                            Err(StateError::NotFound { .. }) => {}
-                            Err(error) => panic!("{error}"),
-                        }
-                    }
+    let create = || {
+        let root = scratch.root();
+        let mut created = 0;
+        while created < EACH {
+            match root.reserve("c") {
+                Ok(container) => {
+                    alone();
+                    assert_eq!(container.load().unwrap(), None, "somebody else's record");
+                    container.save(&sample("c")).unwrap();
+                    created += 1;
                 }
-            });
+                Err(StateError::AlreadyExists { .. }) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        finished.fetch_add(1, Ordering::Release);
+    };
+    let delete = || {
+        let root = scratch.root();
+        while finished.load(Ordering::Acquire) < CREATORS {
+            match root.open_container("c") {
+                Ok(container) => {
+                    alone();
+                    container.remove().unwrap();
+                }
+                Err(StateError::NotFound { .. }) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..CREATORS {
+            scope.spawn(create);
+            scope.spawn(delete);
         }
     });
-    assert!(created.into_inner() > 1);
 }
 
 #[test]
