@@ -4,7 +4,11 @@
 use std::ffi::{CStr, c_int, c_long, c_ulong};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Pid;
 
 /// libc's own constant overflows an int.
@@ -147,13 +151,6 @@ pub fn winsize(tty: impl AsFd) -> io::Result<(u16, u16)> {
     Ok((size.ws_row, size.ws_col))
 }
 
-/// Makes `tty` the controlling terminal of this session (the caller must be a session leader without one).
-pub fn set_controlling_tty(tty: impl AsFd) -> io::Result<()> {
-    // SAFETY: TIOCSCTTY takes an integer.
-    let ret = unsafe { libc::ioctl(tty.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) };
-    check(c_long::from(ret)).map(drop)
-}
-
 /// A descriptor of a process, readable when it has ended; close-on-exec.
 pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two integers.
@@ -161,4 +158,47 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets rows and columns of a terminal; its foreground processes are sent SIGWINCH.
+pub fn set_winsize(tty: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one struct winsize.
+    let ret = unsafe { libc::ioctl(tty.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    check(c_long::from(ret)).map(drop)
+}
+
+/// Makes the command's standard input its controlling terminal, in a session of its own.
+pub fn on_terminal(command: &mut Command) -> &mut Command {
+    let prepare = || {
+        nix::unistd::setsid()?;
+        // SAFETY: TIOCSCTTY takes an integer; descriptor 0 is the command's standard input by now.
+        let ret = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+        check(c_long::from(ret)).map(drop)
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(prepare) }
+}
+
+/// Receives one descriptor and the bytes beside it from a connected socket.
+pub fn receive_descriptor(socket: &UnixStream) -> io::Result<(OwnedFd, Vec<u8>)> {
+    let mut bytes = [0u8; 256];
+    let mut control = nix::cmsg_space!([RawFd; 4]);
+    let mut parts = [io::IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let length = message.bytes;
+    let mut received: Vec<RawFd> = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = part {
+            received.extend(descriptors);
+        }
+    }
+    // SAFETY: the kernel has just installed these descriptors for us and nobody else knows them.
+    let mut owned = received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let first = owned.next().ok_or_else(|| io::Error::other("no descriptor came"))?;
+    if owned.next().is_some() {
+        return Err(io::Error::other("more than one descriptor came"));
+    }
+    Ok((first, bytes[..length].to_vec()))
 }

@@ -9,6 +9,7 @@
 mod container;
 mod leaks;
 mod output;
+mod terminal;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use container::{Container, NOBODY};
 pub use output::Output;
+pub use terminal::{Console, ConsoleSocket, Foreground};
 
 /// The program under test, by the name of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

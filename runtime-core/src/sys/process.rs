@@ -179,9 +179,7 @@ pub fn fexecve(file: Fd, argv: &StringVector, envp: &StringVector) -> SysError {
 pub fn clock_ns() -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `t` is valid for the write of one struct timespec.
-    let _ = unsafe {
-        call!(Call::ClockGettime, SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut t)
-    };
+    let _ = unsafe { call!(Call::ClockGettime, SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut t) };
     t.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(t.tv_nsec.cast_unsigned())
 }
 
