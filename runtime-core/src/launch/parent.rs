@@ -300,39 +300,33 @@ impl Parent<'_> {
     }
 
     fn create_cgroup(&mut self) -> Result<(), Error> {
+        // An ordinary user's processes can open no device that the user could not: the kernel's rules do.
+        let rootless = self.record.as_ref().is_some_and(|r| r.state.rootless);
         let needs: Vec<Need<'_>> = self
             .plan
             .host
             .iter()
-            .filter(|p| matches!(p.step, HostStep::CgroupDevices { .. }))
+            .filter(|p| !rootless && matches!(p.step, HostStep::CgroupDevices { .. }))
             .map(|p| Need { controller: "devices", config_path: &p.origin })
             .collect();
         let Some(placement) = &mut self.cgroup else { return Ok(()) };
+        let wanted = placement.groups().len();
         let created = placement.create(&needs)?;
-        self.settle_cgroup(&created)
-    }
-
-    fn join_cgroup(&mut self) -> Result<(), Error> {
-        let pid = self.pid()?;
-        let Some(placement) = &mut self.cgroup else { return Ok(()) };
-        let joined = placement.join(pid, self.plan.clone.into_cgroup)?;
-        self.settle_cgroup(&joined)
-    }
-
-    /// Puts on record which of the groups there are.
-    fn settle_cgroup(&mut self, outcome: &Created) -> Result<(), Error> {
-        match outcome {
-            Created::All => return Ok(()),
-            Created::Some(without) => {
-                log::warn!("no permission to make a cgroup in {}: the container goes without", without.join(", "));
-            }
-            Created::None => {
-                log::warn!("no permission to make a cgroup: the container runs in the caller's");
-                self.cgroup = None;
-            }
+        let kept = placement.groups().len();
+        if created == Created::None {
+            log::warn!("no permission to make a cgroup: the container runs in the caller's");
+            self.cgroup = None;
+        }
+        if kept == wanted {
+            return Ok(());
         }
         let cgroup = self.cgroup.clone();
         self.save(|state| state.cgroup = cgroup)
+    }
+
+    fn join_cgroup(&self) -> Result<(), Error> {
+        let pid = self.pid()?;
+        self.cgroup.as_ref().map_or(Ok(()), |placement| Ok(placement.join(pid)?))
     }
 
     fn clone_child(&mut self) -> Result<(), Error> {

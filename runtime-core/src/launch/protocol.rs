@@ -18,7 +18,8 @@
 //!     | <------- Failed(step, call, errno) -- |   at any time instead; the child then exits
 //! ```
 //!
-//! A child that finds its parent gone (end of file, `EPIPE`) exits without a word.
+//! The parent opens a gate when its own work is done, also while the child is not there yet: the record waits in the
+//! socket, or in lockstep is noted by the child.  A child that finds its parent gone (end of file, `EPIPE`) exits without a word.
 
 use crate::plan::Gate;
 use crate::sys::{self, Call, Fd, SysError};
