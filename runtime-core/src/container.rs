@@ -175,7 +175,7 @@ impl Container {
         Error::new(ErrorKind::NotRunning, "container not running")
     }
 
-    fn read(&self) -> Result<(ContainerDir, State), Error> {
+    pub(crate) fn read(&self) -> Result<(ContainerDir, State), Error> {
         let dir = open_root(&self.root, &self.id)?.open_shared(&self.id)?;
         let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
         Ok((dir, state))
@@ -202,7 +202,7 @@ fn start_socket_name() -> &'static std::ffi::CStr {
 
 /// A descriptor for the container's first process; `None` when that has ended.  Never one of a recycled pid (invariant I8):
 /// the start time is compared after the descriptor holds the process.
-fn open_init(state: &State) -> Result<Option<OwnedFd>, Error> {
+pub(crate) fn open_init(state: &State) -> Result<Option<OwnedFd>, Error> {
     let Some(pid) = state.pid else { return Ok(None) };
     let pidfd = match sys::pidfd_open(pid) {
         Err(e) if e.errno == libc::ESRCH || e.errno == libc::EINVAL => return Ok(None),
@@ -212,7 +212,7 @@ fn open_init(state: &State) -> Result<Option<OwnedFd>, Error> {
 }
 
 /// Derives the status from the kernel, not from what was recorded.
-fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Error> {
+pub(crate) fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Error> {
     if !matches!(state.init(), ProcState::Alive(_)) {
         let never = state.pid.is_none() && state.phase == Phase::Creating;
         return Ok(if never { Status::Creating } else { Status::Stopped });

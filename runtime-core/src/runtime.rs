@@ -220,7 +220,7 @@ fn compile(options: &CreateOptions, detach_start: bool) -> Result<Compiled, Erro
         ignore_unsupported: options.ignore_unsupported,
     };
     let plan = plan::compile(&loaded, &facts, &plan_options)?;
-    for warning in loaded.warnings.iter().chain(&plan.warnings) {
+    for warning in &plan.warnings {
         log::warn!("{warning}");
     }
     Ok(Compiled { loaded, plan, bundle })

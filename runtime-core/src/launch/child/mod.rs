@@ -196,6 +196,9 @@ impl Context<'_> {
     }
 
     fn join_one(&self, slot: usize, kind: Namespace) -> Result<()> {
+        if let Some(target) = self.target {
+            return sys::setns(target, kind.flag());
+        }
         let missing = SysError { call: Call::Setns, errno: libc::EBADF };
         sys::setns(*self.namespaces.get(slot).ok_or(missing)?, kind.flag())
     }
@@ -230,6 +233,7 @@ impl Context<'_> {
         match step {
             ChildStep::RootPropagation { flags } => rootfs::set_propagation(self, *flags),
             ChildStep::OpenRoot { path } => rootfs::open_root(self, path),
+            ChildStep::LocateRoot { path } => rootfs::locate_root(self, path),
             ChildStep::Mount(mount) => mounts::mount(self, mount),
             ChildStep::LateReadOnly { attributes, .. } => mounts::late_read_only(self, attributes),
             ChildStep::Device(device) => rootfs::device(self, device),

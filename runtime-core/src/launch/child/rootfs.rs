@@ -35,6 +35,12 @@ pub fn open_root(cx: &mut Context<'_>, root: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// Opens the root file system where it lies: there is no mount namespace to bind it in.
+pub fn locate_root(cx: &mut Context<'_>, root: &CStr) -> Result<()> {
+    cx.state.root = Some(sys::openat(Fd::CWD, root, O_PATH | O_DIRECTORY, 0)?);
+    Ok(())
+}
+
 /// Makes the mount that holds `directory` private: pivot_root(2) refuses a shared parent, and the bind mount of the root
 /// would show on the host.
 fn make_parent_private(directory: Fd) -> Result<()> {

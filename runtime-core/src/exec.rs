@@ -1,0 +1,208 @@
+//! Another process in a container that runs: `exec`.
+//!
+//! One clone of the caller joins the container's namespaces by its pidfd and makes the process as its sibling; nothing is
+//! re-executed, and nothing is sent between processes but records.
+
+use crate::container::{Container, open_init, status_of};
+use crate::error::{Error, ErrorKind};
+use crate::host;
+use crate::launch::Observe;
+use crate::launch::parent::{Inputs, Observer, launch};
+use crate::plan::{self, ExecTarget, Namespace, Options};
+use crate::process::Process;
+use crate::runtime::StepObserver;
+use crate::state::State;
+use crate::status::Status;
+use oci_spec::runtime::{self as oci, Capability, LinuxCapabilities, LinuxNamespaceType};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What [`Container::exec`] runs, and how.
+///
+/// What is left out is taken from the container's own process (`process` of its configuration).
+#[derive(Default)]
+pub struct ExecOptions {
+    /// The whole process, in the form of config.json's `process`; everything down to `capabilities` then is ignored.
+    pub process: Option<oci::Process>,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<PathBuf>,
+    /// Added to the environment, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// With a terminal.
+    pub terminal: bool,
+    /// User, and group when given.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Added supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// SELinux label.
+    pub selinux_label: Option<String>,
+    /// AppArmor profile.
+    pub apparmor_profile: Option<String>,
+    /// no_new_privs; cannot be taken away from a container that has it.
+    pub no_new_privileges: bool,
+    /// Capabilities added to the bounding, effective and permitted sets.
+    pub capabilities: Vec<Capability>,
+    /// Gets the master of the pseudoterminal; needed with a terminal.
+    pub console_socket: Option<OwnedFd>,
+    /// Stdin, stdout and stderr; the caller's when `None`.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// Pass descriptors 3 to 3+n-1 on.
+    pub preserve_fds: u32,
+    /// Also in a paused container (where the process will wait for resume).
+    pub ignore_paused: bool,
+    /// How much the observer hears.
+    pub observe: Observe,
+    /// Hears of each step.
+    pub observer: Option<StepObserver>,
+}
+
+impl std::fmt::Debug for ExecOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecOptions").field("args", &self.args).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Container {
+    /// Runs a process in the container.  It is a child of the caller.
+    ///
+    /// # Errors
+    /// When the container does not run, the program cannot be executed, or the kernel refuses a step.
+    pub fn exec(&self, mut options: ExecOptions) -> Result<Process, Error> {
+        let (dir, state) = self.read()?;
+        match status_of(&dir, &state)? {
+            Status::Running | Status::Created => {}
+            Status::Paused if options.ignore_paused => {}
+            Status::Paused => {
+                return Err(Error::new(ErrorKind::InvalidState, "cannot exec in a paused container"));
+            }
+            Status::Stopped | Status::Creating => {
+                return Err(Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"));
+            }
+        }
+        let init = open_init(&state)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container")
+        })?;
+        let process = merge(&state, &mut options)?;
+        let facts = host::gather()?;
+        let plan_options = Options {
+            id: self.id().to_owned(),
+            bundle: state.bundle.clone(),
+            no_new_keyring: state.exec.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            ..Options::default()
+        };
+        let target = target_of(&state);
+        let plan = plan::compile_exec(&process, &target, &facts, &plan_options)?;
+        for warning in &plan.warnings {
+            log::warn!("{warning}");
+        }
+        let mut observer = options.observer.take();
+        let inputs = Inputs {
+            console_socket: options.console_socket.as_ref().map(AsFd::as_fd),
+            stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
+            preserve_fds: options.preserve_fds,
+            observe: options.observe,
+            observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
+            target: Some(init.as_fd()),
+            cgroup: state.cgroup.clone(),
+        };
+        let launched = launch(&plan, None, inputs)?;
+        let observer = observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
+        launched.start(&plan, observer, options.observe == Observe::Lockstep).map(Process::new)
+    }
+}
+
+/// The container's own process with what the caller changes.
+fn merge(state: &State, options: &mut ExecOptions) -> Result<oci::Process, Error> {
+    if let Some(process) = options.process.take() {
+        return Ok(process);
+    }
+    let mut process = state.exec.process.clone().unwrap_or_default();
+    if options.args.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidArgument, "process args cannot be empty"));
+    }
+    process.set_args(Some(std::mem::take(&mut options.args)));
+    process.set_terminal(Some(options.terminal));
+    if let Some(cwd) = options.cwd.take() {
+        process.set_cwd(cwd);
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.append(&mut options.env);
+    process.set_env(Some(env));
+    let mut user = process.user().clone();
+    if let Some((uid, gid)) = options.user {
+        user.set_uid(uid);
+        if let Some(gid) = gid {
+            user.set_gid(gid);
+        }
+    }
+    let mut groups = user.additional_gids().clone().unwrap_or_default();
+    groups.append(&mut options.additional_gids);
+    user.set_additional_gids((!groups.is_empty()).then_some(groups));
+    process.set_user(user);
+    if let Some(label) = options.selinux_label.take() {
+        process.set_selinux_label(Some(label));
+    }
+    if let Some(profile) = options.apparmor_profile.take() {
+        process.set_apparmor_profile(Some(profile));
+    }
+    if options.no_new_privileges {
+        process.set_no_new_privileges(Some(true));
+    }
+    add_capabilities(&mut process, &options.capabilities);
+    Ok(process)
+}
+
+fn add_capabilities(process: &mut oci::Process, added: &[Capability]) {
+    if added.is_empty() {
+        return;
+    }
+    let mut sets = process.capabilities().clone().unwrap_or_else(|| {
+        let mut none = LinuxCapabilities::default();
+        for set in [LinuxCapabilities::set_bounding, LinuxCapabilities::set_effective] {
+            set(&mut none, None);
+        }
+        none.set_permitted(None).set_inheritable(None).set_ambient(None);
+        none
+    });
+    let with = |set: &Option<oci::Capabilities>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.extend(added.iter().copied());
+        Some(set)
+    };
+    let (bounding, effective, permitted) =
+        (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    process.set_capabilities(Some(sets));
+}
+
+fn target_of(state: &State) -> ExecTarget {
+    let namespaces: Vec<Namespace> = state.exec.namespaces.iter().filter_map(|n| kind_of(n.typ())).collect();
+    let denied = || {
+        let path = format!("/proc/{}/setgroups", state.pid.unwrap_or(0));
+        std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "deny")
+    };
+    ExecTarget {
+        setgroups_denied: namespaces.contains(&Namespace::User) && denied(),
+        root: (!namespaces.contains(&Namespace::Mount)).then(|| state.rootfs.clone()),
+        capabilities: state.exec.process.as_ref().and_then(|p| p.capabilities().clone()),
+        cgroup: state.cgroup.is_some(),
+        no_new_keyring: state.exec.no_new_keyring,
+        namespaces,
+    }
+}
+
+fn kind_of(given: LinuxNamespaceType) -> Option<Namespace> {
+    Some(match given {
+        LinuxNamespaceType::User => Namespace::User,
+        LinuxNamespaceType::Pid => Namespace::Pid,
+        LinuxNamespaceType::Mount => Namespace::Mount,
+        LinuxNamespaceType::Network => Namespace::Network,
+        LinuxNamespaceType::Uts => Namespace::Uts,
+        LinuxNamespaceType::Ipc => Namespace::Ipc,
+        LinuxNamespaceType::Cgroup => Namespace::Cgroup,
+        LinuxNamespaceType::Time => Namespace::Time,
+    })
+}
