@@ -25,6 +25,7 @@ lint: ## check the format, the lints and the documentation; change nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	scripts/check-docs
 
 .PHONY: bench
 bench: ## compare orlop with runc and crun on the same bundles (root)
