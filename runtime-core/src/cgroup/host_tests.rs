@@ -158,6 +158,22 @@ fn a_group_in_every_hierarchy_and_nothing_after() {
 }
 
 #[test]
+fn a_process_puts_itself_in() {
+    for place in places() {
+        let placement = place.made("/c");
+        let files = placement.task_files().unwrap();
+        assert_eq!(files.len(), place.layout.v1().len());
+        for (file, group) in files.into_iter().zip(placement.groups()) {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "echo 0; read go"]).stdin(Stdio::piped()).stdout(file);
+            let process = Process(shell.spawn().unwrap());
+            until("inside", || files::pids_in(&group.path).unwrap() == [process.pid()]);
+        }
+        placement.remove().unwrap();
+    }
+}
+
+#[test]
 fn parents_that_were_there_stay() {
     for place in places() {
         let first = place.made("/a/b");
