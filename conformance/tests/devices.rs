@@ -161,6 +161,34 @@ fn a_default_device_may_be_described_otherwise() {
     assert_eq!((&null["mode"], &null["uid"]), (&json!(0o600), &json!(5)));
 }
 
+/// "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
+#[test]
+fn another_file_in_a_devices_place_is_an_error() {
+    if beyond_runc("1.1 leaves the file and goes on") || !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    fs::write(container.rootfs("etc/one"), "text").expect("our own file");
+    container.config["linux"]["devices"] =
+        json!([{ "path": "/etc/one", "type": "c", "major": 1, "minor": 3 }]);
+    container.run().fails_with("/etc/one");
+    container.assert_clean();
+    assert_eq!(fs::read_to_string(container.rootfs("etc/one")).expect("our own file"), "text");
+}
+
+#[test]
+fn the_same_device_in_a_devices_place_is_no_error() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    let path = container.rootfs("etc/one");
+    mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).expect("root makes devices");
+    container.config["linux"]["devices"] =
+        json!([{ "path": "/etc/one", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 }]);
+    assert_eq!(stat(&mut container, "/etc/one")["minor"], 3);
+}
+
 #[test]
 fn an_unknown_device_type_is_an_error() {
     let mut container = Container::new();

@@ -76,7 +76,8 @@ impl Fixture {
     }
 
     fn run_once(&self, id: &str) {
-        let (container, process) = self.runtime.run(self.options(id)).unwrap_or_else(|e| panic!("run {id}: {e}"));
+        let (container, process) =
+            self.runtime.run(self.options(id)).unwrap_or_else(|e| panic!("run {id}: {e}"));
         let status = process.wait().unwrap();
         assert_eq!(status.code(), 0, "{id}");
         container.delete(false).unwrap_or_else(|e| panic!("delete {id}: {e}"));
@@ -124,7 +125,8 @@ fn launch_from_a_busy_process(fixture: &Fixture) {
 /// What the library must not change in its caller.
 fn snapshot() -> Vec<String> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let wanted = ["Umask:", "SigBlk:", "SigIgn:", "SigCgt:", "Groups:", "Uid:", "Gid:", "CapEff:", "NoNewPrivs:"];
+    let wanted =
+        ["Umask:", "SigBlk:", "SigIgn:", "SigCgt:", "Groups:", "Uid:", "Gid:", "CapEff:", "NoNewPrivs:"];
     let mut all: Vec<String> =
         status.lines().filter(|l| wanted.iter().any(|w| l.starts_with(w))).map(str::to_owned).collect();
     all.push(std::fs::read_to_string("/proc/self/limits").unwrap());

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub const NAMES: &[&str] = &[
     "ls",
     "mkdir",
     "mknod",
+    "notify",
     "open-rw",
     "orphan",
     "readlink",
@@ -93,6 +95,7 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
         "mkdir" => argument(args, 0, "mkdir PATH").and_then(fs::create_dir).and_then(|()| say("ok")),
         "chown" => chown(args),
         "mknod" => make_node(args),
+        "notify" => notify(args),
         "kill-self" => kill_self(args),
         "trap" => trap(args),
         "fork" => fork(args),
@@ -190,6 +193,13 @@ fn make_node(args: &[String]) -> Outcome {
         _ => return Err(usage(what)),
     };
     mknod(path, kind, Mode::from_bits_truncate(0o600), device)?;
+    say("ok")
+}
+
+/// sd_notify(3): one datagram to the socket named by the environment.
+fn notify(args: &[String]) -> Outcome {
+    let path = std::env::var("NOTIFY_SOCKET").map_err(|_| usage("notify TEXT, with NOTIFY_SOCKET set"))?;
+    UnixDatagram::unbound()?.send_to(args.join("\n").as_bytes(), path)?;
     say("ok")
 }
 

@@ -1,0 +1,128 @@
+//! config-linux.md, "Cgroups Path": where a container's cgroups are, and that they go away with it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use conformance::harness::{Container, require_root};
+use serde_json::json;
+
+/// The cgroup directories of this host whose path ends in `path`.
+fn directories(path: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("procfs");
+    for line in text.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        if right.starts_with("cgroup") {
+            let point = left.split(' ').nth(4).unwrap_or_default();
+            let directory = PathBuf::from(format!("{point}{path}"));
+            found.extend(directory.is_dir().then_some(directory));
+        }
+    }
+    found
+}
+
+/// "In the case of an absolute path … the runtime MUST take the path to be relative to the cgroups mount point."
+#[test]
+fn an_absolute_path_is_below_the_mount_point() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    let path = format!("/orlop-tests/{}", container.id);
+    container.config["linux"]["cgroupsPath"] = json!(path);
+    container.launch_trap(&["TERM"]);
+    let pid = container.state()["pid"].to_string();
+    let all = directories(&path);
+    assert!(!all.is_empty());
+    for directory in &all {
+        let members = fs::read_to_string(directory.join("cgroup.procs")).expect("a cgroup");
+        assert_eq!(members.trim(), pid, "{}", directory.display());
+    }
+    container.delete(&["--force"]).ok();
+    assert_eq!(directories(&path), Vec::<PathBuf>::new());
+}
+
+/// "the runtime MUST consistently attach to the same place … given the same value of cgroupsPath."
+#[test]
+fn a_relative_path_means_one_place() {
+    if !require_root() {
+        return;
+    }
+    let mut places = Vec::new();
+    let mut container = Container::new();
+    let path = format!("orlop-tests-{}", container.id);
+    container.config["linux"]["cgroupsPath"] = json!(path);
+    for _ in 0..2 {
+        places.push(container.report()["cgroup"].clone());
+    }
+    assert_eq!(places[0], places[1]);
+    assert!(places[0].to_string().contains(&path), "{}", places[0]);
+}
+
+/// A path cannot lead out of the hierarchy.
+#[test]
+fn a_path_with_dots_stays_in_the_hierarchy() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    let path = format!("/../../orlop-tests/{}", container.id);
+    container.config["linux"]["cgroupsPath"] = json!(path);
+    container.args(&["probe", "true"]);
+    // To refuse it and to take it for the path without the dots are both safe.
+    let _ = container.run();
+    assert!(!PathBuf::from(format!("/sys/fs/cgroup/orlop-tests/{}", container.id)).exists());
+    assert!(!PathBuf::from(format!("/sys/fs/orlop-tests/{}", container.id)).exists());
+}
+
+/// Every hierarchy has the container in a cgroup of its own, named after it.
+#[test]
+fn the_default_path_has_the_id() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    let report = container.report();
+    let lines = report["cgroup"].as_array().expect("lines");
+    assert!(!lines.is_empty());
+    for line in lines.iter().filter_map(|line| line.as_str()) {
+        assert!(line.ends_with(&container.id), "{line}");
+    }
+}
+
+/// Cgroups that the container made below its own go away with it.
+#[test]
+fn cgroups_made_inside_are_removed() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    container.launch_trap(&["TERM"]);
+    let own = directories(&format!("/{}", container.id));
+    for directory in &own {
+        fs::create_dir_all(directory.join("inner/most")).expect("a cgroup below can be made");
+    }
+    assert!(!own.is_empty());
+    container.delete(&["--force"]).ok();
+    container.assert_clean();
+}
+
+/// A frozen container is killed and deleted all the same (crun leaves it).
+#[test]
+fn a_frozen_container_is_deleted() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    container.launch_trap(&["TERM"]);
+    for directory in directories(&format!("/{}", container.id)) {
+        // v1, then v2; each hierarchy has at most one of the two.
+        for (file, value) in [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")] {
+            if directory.join(file).exists() {
+                fs::write(directory.join(file), value).expect("root may freeze");
+            }
+        }
+    }
+    container.delete(&["--force"]).ok();
+    container.assert_clean();
+}
