@@ -10,8 +10,11 @@
 
 mod args;
 mod commands;
+mod console;
 mod failure;
+mod foreground;
 mod log;
+mod notify;
 mod output;
 mod program;
 mod root;

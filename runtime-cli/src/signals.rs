@@ -1,5 +1,13 @@
 //! Signals: their names on the command line, and their way to the container's process.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use orlop_core::sys;
+
+use crate::failure::Failure;
+
 /// Names and numbers that both supported architectures share.
 const NAMES: &[(&str, i32)] = &[
     ("HUP", libc::SIGHUP),
@@ -67,9 +75,69 @@ fn real_time(name: &str) -> Option<i32> {
     (RTMIN..=RTMAX).contains(&number).then_some(number)
 }
 
+/// Signals that are not for the container: faults of our own, the answer to a write that nobody reads, and the stop
+/// of a background job that reads from or sets its terminal, which is us.
+const OURS: [Signal; 8] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGPIPE,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+/// Every other signal that is sent to us, to be read instead of suffered.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the signals and collects them from now on; the ones that arrive while the container is made wait.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn collect() -> Result<Self, Failure> {
+        let mut set = SigSet::all();
+        OURS.into_iter().for_each(|signal| set.remove(signal));
+        let fault =
+            |errno: nix::errno::Errno| Failure::new(format!("cannot collect signals: {}", errno.desc()));
+        set.thread_block().map_err(fault)?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fault)?;
+        Ok(Self { fd })
+    }
+
+    /// The next signal that has arrived.
+    pub fn next(&self) -> Option<i32> {
+        let info = self.fd.read_signal().ok().flatten()?;
+        i32::try_from(info.ssi_signo).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Sends a signal, of any number, to a process that is held by its descriptor.
+pub fn forward(pidfd: BorrowedFd<'_>, signal: i32) {
+    // It may have ended in this moment; then its end is what is read next.
+    if let Err(error) = sys::pidfd_send_signal(sys::Fd::from(pidfd), signal) {
+        log::debug!("cannot forward signal {signal}: {error}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Signals, forward, parse};
+    use nix::sys::signal::{SigSet, Signal, raise};
+    use orlop_core::sys;
+    use std::os::fd::AsFd;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
 
     #[test]
     fn signals_are_named_in_every_way_runc_takes() {
@@ -118,5 +186,23 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+    #[test]
+    fn signals_are_collected_instead_of_suffered() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let signals = Signals::collect().unwrap();
+        raise(Signal::SIGUSR1).unwrap();
+        assert_eq!(signals.next(), Some(libc::SIGUSR1));
+        assert_eq!(signals.next(), None);
+        before.thread_set_mask().unwrap();
+    }
+
+    #[test]
+    fn real_time_signals_are_forwarded_too() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = sys::pidfd_open(i32::try_from(child.id()).unwrap()).unwrap();
+        forward(pidfd.as_fd(), 40);
+        assert_eq!(child.wait().unwrap().signal(), Some(40));
+        forward(pidfd.as_fd(), 40);
     }
 }

@@ -1,0 +1,208 @@
+//! `sd_notify(3)` for a container: a socket of its own, whose messages are checked and relayed to the service manager.
+//!
+//! The manager's own socket is never shown to the container: its directory holds more than the socket, and a message
+//! may name any process as the main one.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// Below the state root; no container can have this name, which has a character that ids lack.
+const DIRECTORY: &str = "@notify";
+const SOCKET: &str = "notify.sock";
+/// sd_notify(3) sends no more.
+const LARGEST: usize = 4096;
+
+/// The container's end of the relay: a directory that holds its socket.
+#[derive(Debug)]
+pub struct Relay {
+    directory: PathBuf,
+}
+
+impl Relay {
+    /// The relay of a container, if a service manager wants to hear of it (`NOTIFY_SOCKET`).
+    pub fn wanted(root: &Path, id: &str) -> Option<(Self, OsString)> {
+        let manager = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())?;
+        Some((Self { directory: directory(root, id) }, manager))
+    }
+
+    /// Where the container's socket is, or will be.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join(SOCKET)
+    }
+
+    /// Makes the directory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        let parent = self.directory.parent().unwrap_or(&self.directory);
+        let private = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        // The container sees this one, whatever user it runs as; its parent keeps everybody else out.
+        let made =
+            private.and_then(|()| DirBuilder::new().recursive(true).mode(0o755).create(&self.directory));
+        made.map_err(|error| fault("make", &self.directory, &error))
+    }
+
+    /// Binds the container's socket, before its process runs.
+    ///
+    /// # Errors
+    /// It cannot be bound, or the manager's address is none.
+    pub fn listen(&self, manager: &OsStr) -> Result<Proxy, Failure> {
+        let manager = address(manager).map_err(|error| fault("reach", Path::new(manager), &error))?;
+        let path = self.socket();
+        // One that an earlier `start` left when it was killed.
+        let _ = fs::remove_file(&path);
+        let inside = UnixDatagram::bind(&path).map_err(|error| fault("bind", &path, &error))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o777))
+            .map_err(|error| fault("open up", &path, &error))?;
+        inside.set_nonblocking(true).map_err(|error| fault("set", &path, &error))?;
+        let outside = UnixDatagram::unbound().map_err(|error| fault("make a socket for", &path, &error))?;
+        Ok(Proxy { inside, outside, manager, ready: false })
+    }
+}
+
+/// Removes what a container's relay left; there is nothing for a container without one.
+pub fn remove(root: &Path, id: &str) {
+    let directory = directory(root, id);
+    if fs::symlink_metadata(&directory).is_ok()
+        && let Err(error) = fs::remove_dir_all(&directory)
+    {
+        log::warn!("cannot remove {}: {error}", directory.display());
+    }
+}
+
+fn directory(root: &Path, id: &str) -> PathBuf {
+    root.join(DIRECTORY).join(id)
+}
+
+fn fault(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot {what} {} for NOTIFY_SOCKET: {error}", path.display()))
+}
+
+/// A path, or a name in the abstract name space behind `@`.
+fn address(text: &OsStr) -> io::Result<SocketAddr> {
+    match text.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(text),
+    }
+}
+
+/// The relay at work.
+#[derive(Debug)]
+pub struct Proxy {
+    inside: UnixDatagram,
+    outside: UnixDatagram,
+    manager: SocketAddr,
+    ready: bool,
+}
+
+impl Proxy {
+    /// Hands on what has arrived.
+    pub fn relay(&mut self) {
+        let mut message = [0; LARGEST];
+        while let Ok(length) = self.inside.recv(&mut message) {
+            let text = relayed(&message[..length]);
+            self.ready |= text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+            if !text.is_empty() {
+                self.send(&text);
+            }
+        }
+    }
+
+    /// Whether the container has said that it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Tells the manager which process is the service's main one, by its number outside.
+    pub fn announce(&self, pid: i32) {
+        self.send(format!("MAINPID={pid}\n").as_bytes());
+    }
+
+    fn send(&self, message: &[u8]) {
+        if let Err(error) = self.outside.send_to_addr(message, &self.manager) {
+            log::warn!("cannot relay a message to NOTIFY_SOCKET: {error}");
+        }
+    }
+}
+
+impl AsFd for Proxy {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inside.as_fd()
+    }
+}
+
+/// What of a container's message the manager may hear: what concerns the service's state.  A process number of the
+/// inside means another process outside, and descriptors do not come along.
+fn relayed(message: &[u8]) -> Vec<u8> {
+    const NAMES: [&[u8]; 10] = [
+        b"READY",
+        b"RELOADING",
+        b"STOPPING",
+        b"STATUS",
+        b"ERRNO",
+        b"BUSERROR",
+        b"WATCHDOG",
+        b"WATCHDOG_USEC",
+        b"EXTEND_TIMEOUT_USEC",
+        b"MONOTONIC_USEC",
+    ];
+    let mut out = Vec::new();
+    for line in message.split(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if NAMES.contains(&name) && line.contains(&b'=') {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manager_hears_of_the_service_and_of_no_process_number() {
+        let message = b"STATUS=up\nMAINPID=1\nREADY=1\nFDSTORE=1\nREADY\nNOTIFYACCESS=all";
+        assert_eq!(relayed(message), b"STATUS=up\nREADY=1\n");
+        assert_eq!(relayed(b""), b"");
+    }
+
+    #[test]
+    fn messages_travel_from_the_container_to_the_manager() {
+        let root = env::temp_dir().join(format!("orlop-notify-{}", std::process::id()));
+        fs::create_dir(&root).unwrap();
+        let manager_path = root.join("manager.sock");
+        let manager = UnixDatagram::bind(&manager_path).unwrap();
+        let relay = Relay { directory: directory(&root, "c1") };
+        relay.prepare().unwrap();
+        let mut proxy = relay.listen(manager_path.as_os_str()).unwrap();
+        let container = UnixDatagram::unbound().unwrap();
+        container.send_to(b"STATUS=warming up", relay.socket()).unwrap();
+        proxy.relay();
+        assert!(!proxy.is_ready());
+        container.send_to(b"READY=1\nMAINPID=1\n", relay.socket()).unwrap();
+        proxy.relay();
+        assert!(proxy.is_ready());
+        proxy.announce(4711);
+        let mut text = [0; 64];
+        for expected in [&b"STATUS=warming up\n"[..], b"READY=1\n", b"MAINPID=4711\n"] {
+            let length = manager.recv(&mut text).unwrap();
+            assert_eq!(&text[..length], expected);
+        }
+        remove(&root, "c1");
+        assert!(!relay.directory.exists());
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
