@@ -2,15 +2,40 @@
 //!
 //! Nothing here makes a system call or reads a file.  What the compiler must know of the host comes in as [`HostFacts`].
 
+mod capabilities;
+mod cgroup_mounts;
+mod cgroups;
+mod compiler;
+mod devices;
+mod exec;
+mod hooks;
+mod host;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod path;
+mod process;
+mod program;
+mod render;
+mod render_child;
+mod render_host;
+mod rlimits;
+mod rootfs;
+mod scheduling;
 mod step;
+mod sysctl;
+mod words;
 
+pub use compiler::{PlanError, compile};
+pub use exec::{ExecTarget, compile_exec};
+pub use hooks::hooks_of;
 pub use step::*;
 
 use crate::cgroup;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-/// What the compiler is told about the host; gathered by [`crate::host`].
+/// What the compiler is told about the host; gathered by [`crate::host::gather`].
 #[derive(Clone, Debug)]
 pub struct HostFacts {
     /// Kernel release, as major and minor.

@@ -28,6 +28,8 @@ pub struct Plan {
     pub clone: CloneSpec,
     /// The program.
     pub program: Program,
+    /// Hooks that run after the container is created: at start, and when it is deleted.
+    pub hooks_later: Vec<(HookKind, Vec<Hook>)>,
     /// What a person should know before it runs: capabilities that cannot be granted, and the like.
     pub warnings: Vec<String>,
 }
@@ -48,16 +50,8 @@ pub enum Namespace {
 
 impl Namespace {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::User,
-        Self::Pid,
-        Self::Mount,
-        Self::Network,
-        Self::Uts,
-        Self::Ipc,
-        Self::Cgroup,
-        Self::Time,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Pid, Self::Mount, Self::Network, Self::Uts, Self::Ipc, Self::Cgroup, Self::Time];
 
     /// The `CLONE_NEW*` flag.
     #[must_use]
@@ -396,8 +390,30 @@ pub enum ChildStep {
         /// Absolute path on the host.
         path: CString,
     },
+    /// Opens the root file system as it is, without a mount of its own: where the mount namespace is not the
+    /// container's alone, so that [`ChildStep::OpenRoot`] would show outside.
+    LocateRoot {
+        /// Absolute path on the host.
+        path: CString,
+    },
     /// Mounts.
     Mount(Mount),
+    /// Changes the mount that is at the destination already (`remount`).
+    ChangeMount {
+        /// Absolute path in the container, cleaned.
+        destination: CString,
+        /// Attributes of the mount itself.
+        attributes: MountAttr,
+        /// Attributes of the whole tree, applied after.
+        recursive_attributes: MountAttr,
+        /// Propagation changes, in order.
+        propagation: Vec<(u64, bool)>,
+    },
+    /// Makes a directory, with what is missing above it: the working directory, before the root becomes read-only.
+    MakeDirectory {
+        /// Absolute path in the container, cleaned.
+        path: CString,
+    },
     /// Makes a device node.
     Device(Device),
     /// Makes a symbolic link, unless something is there.

@@ -1,0 +1,106 @@
+//! What the compiler must know of the host, gathered with few system calls.
+
+use crate::cgroup::{self, CgroupError};
+use crate::plan::HostFacts;
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
+use std::path::Path;
+
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// What `/proc/self/uid_map` says in the first user namespace: every id is itself.
+const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
+
+/// Gathers the facts.
+///
+/// # Errors
+/// When the hierarchies of cgroups cannot be found out.
+pub fn gather() -> Result<HostFacts, CgroupError> {
+    let (cgroups, own_cgroups) = cgroup::detect()?;
+    let status = read("/proc/self/status");
+    let euid = geteuid().as_raw();
+    Ok(HostFacts {
+        kernel: kernel(),
+        euid,
+        egid: getegid().as_raw(),
+        permitted: capabilities(&status, "CapPrm:"),
+        bounding: capabilities(&status, "CapBnd:"),
+        privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
+        in_user_namespace: in_user_namespace(&read("/proc/self/uid_map")),
+        // Root writes the maps itself.
+        map_helpers: euid != 0 && ["newuidmap", "newgidmap"].iter().all(|name| is_installed(name)),
+        cgroups,
+        own_cgroups,
+        apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+    })
+}
+
+/// Major and minor; a release that is not to be understood is taken for the oldest that is supported, so that the kernel, not
+/// we, refuses what it lacks.
+fn kernel() -> (u32, u32) {
+    let release = nix::sys::utsname::uname();
+    let release = release.as_ref().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    parse_release(&release).unwrap_or((5, 10))
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// A capability set of proc_pid_status(5); empty when it is not there.
+fn capabilities(status: &str, name: &str) -> u64 {
+    let field = status.lines().find_map(|line| line.strip_prefix(name));
+    field.and_then(|field| u64::from_str_radix(field.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn in_user_namespace(map: &str) -> bool {
+    // Where user namespaces are not built in, there is no file, and no namespace to be in.
+    !map.is_empty() && !map.split_whitespace().eq(ALL_IDS)
+}
+
+/// Whether a helper can be found as the launcher will look for it.
+fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+    let usual = Path::new("/usr/bin").to_owned();
+    directories.chain([usual]).any(|directory| access(&directory.join(name), AccessFlags::X_OK).is_ok())
+}
+
+/// What a small file of the kernel says; nothing when it is not there.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        assert_eq!(parse_release("6.18.0-rc1-custom"), Some((6, 18)));
+        assert_eq!(parse_release("5.10"), Some((5, 10)));
+        assert_eq!(parse_release("6"), None);
+        assert_eq!(parse_release("linux"), None);
+    }
+
+    #[test]
+    fn sets_and_maps() {
+        let status = "Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000200000\n";
+        assert_eq!(capabilities(status, "CapPrm:"), 0x1ff_ffff_ffff);
+        assert_eq!(capabilities(status, "CapEff:"), 1 << CAP_SYS_ADMIN);
+        assert_eq!(capabilities(status, "CapBnd:"), 0);
+        assert!(!in_user_namespace("         0          0 4294967295\n"));
+        assert!(in_user_namespace("         0       1000          1\n"));
+        assert!(!in_user_namespace(""));
+    }
+
+    #[test]
+    fn the_facts_of_this_host() {
+        let facts = gather().unwrap();
+        assert!(facts.kernel >= (5, 10), "{:?}", facts.kernel);
+        assert_eq!(facts.euid, geteuid().as_raw());
+        assert_eq!(facts.permitted & !facts.bounding & !facts.permitted, 0);
+        assert!(facts.privileged || facts.euid != 0 || facts.permitted == 0 || facts.in_user_namespace);
+    }
+}

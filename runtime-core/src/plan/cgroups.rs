@@ -1,0 +1,137 @@
+//! The container's cgroups: where they go, when the process enters, and which devices it may use.
+
+use super::compiler::{Input, Report, Steps, planned};
+use super::{ChildStep, Gate, HostStep, Planned, host, namespaces};
+use crate::cgroup::{self, Access, DEFAULT_DEVICES, DeviceKind, DeviceRule, Layout, Placement};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+
+/// What the compiler knows of the container's cgroups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// Where they go; `None` where there is no hierarchy.
+    pub(super) placement: Option<Placement>,
+    /// The child starts inside.
+    pub(super) into_cgroup: bool,
+    /// Device rules, ready.
+    rules: Vec<DeviceRule>,
+    origin: &'static str,
+}
+
+/// Works out where the groups go.
+pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
+    let facts = input.facts;
+    let given = input.linux().and_then(|linux| linux.cgroups_path().as_ref());
+    let text = given.map(|path| path.to_string_lossy());
+    let placed = cgroup::place(
+        &facts.cgroups,
+        &facts.own_cgroups,
+        text.as_deref(),
+        &input.options.id,
+        input.rootless(),
+    );
+    let placement = match placed {
+        Ok(placement) => placement,
+        Err(error) => {
+            let text = error.to_string();
+            let message = text.strip_prefix("linux.cgroupsPath: ").unwrap_or(&text);
+            report.fault("linux.cgroupsPath", message);
+            return Groups::default();
+        }
+    };
+    let found = !placement.groups().is_empty();
+    if !found && given.is_some() {
+        report.warn("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host: not followed");
+    }
+    Groups {
+        // Without rights of root the group may not come to be, and the process then stays where it is: only joining can
+        // tell.
+        into_cgroup: found && matches!(facts.cgroups, Layout::V2(_)) && !input.rootless(),
+        placement: found.then_some(placement),
+        rules: device_rules(input, found, report),
+        origin: if given.is_some() { "linux.cgroupsPath" } else { "every container has cgroups of its own" },
+    }
+}
+
+impl Groups {
+    /// Makes the groups and says which devices may be used in them.
+    pub(super) fn create_steps(&self) -> Vec<Planned<HostStep>> {
+        let Some(placement) = &self.placement else { return Vec::new() };
+        let mut steps = vec![planned(HostStep::CreateCgroup { placement: placement.clone() }, self.origin)];
+        if !self.rules.is_empty() {
+            let rules = self.rules.clone();
+            steps.push(planned(HostStep::CgroupDevices { rules }, "linux.resources.devices"));
+        }
+        steps
+    }
+
+    /// Whether the process must be moved.
+    pub(super) fn joins(&self) -> bool {
+        self.placement.is_some() && !self.into_cgroup
+    }
+
+    pub(super) fn origin(&self) -> &'static str {
+        self.origin
+    }
+}
+
+/// Waits for the parent's work on cgroups and network devices, once, and enters the new cgroup namespace: its root is the
+/// group that the process is in at that moment.
+pub(super) fn await_group(input: &Input<'_>, groups: &Groups, steps: &mut Steps) {
+    let done = |s: &Planned<ChildStep>| {
+        matches!(s.step, ChildStep::Await(Gate::Cgroup) | ChildStep::NewCgroupNamespace)
+    };
+    if steps.0.iter().any(done) {
+        return;
+    }
+    if needs_gate(input, groups) {
+        steps.push(ChildStep::Await(Gate::Cgroup), groups.origin);
+    }
+    namespaces::new_cgroup_namespace(input, steps);
+}
+
+fn needs_gate(input: &Input<'_>, groups: &Groups) -> bool {
+    groups.joins() || !host::net_devices(input.linux()).is_empty()
+}
+
+/// The rules of the configuration, and after them what every container may use.
+///
+/// Without a rule of the configuration, version 1 leaves everything allowed that is allowed above; version 2, where a group
+/// has no program unless one is loaded, gets what runc loads there: the defaults alone.
+fn device_rules(input: &Input<'_>, found: bool, report: &mut Report) -> Vec<DeviceRule> {
+    let resources = input.linux().and_then(|linux| linux.resources().as_ref());
+    let given = resources.and_then(|r| r.devices().as_deref()).unwrap_or_default();
+    if input.rootless() {
+        // Nobody without rights over the host can make a device node, or open one that is not open to all.
+        return Vec::new();
+    }
+    if !found {
+        if given.iter().any(|rule| !rule.allow()) {
+            report
+                .warn("linux.resources.devices", "no cgroup hierarchy is mounted on this host: not applied");
+        }
+        return Vec::new();
+    }
+    if given.is_empty() && !matches!(input.facts.cgroups, Layout::V2(_)) {
+        return Vec::new();
+    }
+    given.iter().map(rule).chain(DEFAULT_DEVICES.iter().copied()).collect()
+}
+
+fn rule(given: &LinuxDeviceCgroup) -> DeviceRule {
+    let kind = match given.typ() {
+        Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
+        Some(LinuxDeviceType::B) => DeviceKind::Block,
+        _ => DeviceKind::All,
+    };
+    // -1 is how engines write "all".
+    let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
+    let access = given.access().as_deref().filter(|access| !access.is_empty());
+    DeviceRule {
+        allow: given.allow(),
+        kind,
+        major: number(given.major()),
+        minor: number(given.minor()),
+        // The loader refuses other letters than these three.
+        access: access.and_then(Access::parse).unwrap_or(Access::ALL),
+    }
+}

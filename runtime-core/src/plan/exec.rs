@@ -1,0 +1,159 @@
+//! `exec`: a further process in a container that runs.
+
+use super::compiler::{PlanError, Report, Steps, planned};
+use super::namespaces::join_order;
+use super::process::{self, Setting};
+use super::program::Environment;
+use super::{
+    ChildStep, CloneSpec, Gate, HostFacts, HostStep, Namespace, Options, Plan, host, rlimits, scheduling,
+};
+use oci_spec::runtime::{LinuxCapabilities, Process};
+use std::path::PathBuf;
+
+/// The container that a process is executed in.
+#[derive(Clone, Debug, Default)]
+pub struct ExecTarget {
+    /// The namespaces to join: those that the container does not share with us.  The plan's slot *n* is the *n*th of
+    /// [`ExecTarget::slots`].
+    pub namespaces: Vec<Namespace>,
+    /// setgroups(2) is denied in its user namespace (`/proc/PID/setgroups`).
+    pub setgroups_denied: bool,
+    /// Capabilities of a process that states none: those of the container's own (`process.capabilities`).
+    pub capabilities: Option<LinuxCapabilities>,
+    /// The root file system on the host, where the container has no mount namespace of its own.
+    pub root: Option<PathBuf>,
+    /// Whether the process is moved into the container's cgroups.
+    pub cgroup: bool,
+    /// No session keyring is made for the container (`--no-new-keyring`).
+    pub no_new_keyring: bool,
+}
+
+impl ExecTarget {
+    /// The namespaces in the order in which they are joined, which is that of the plan's slots.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Namespace> {
+        let mut kinds = self.namespaces.clone();
+        kinds.sort_by_key(|kind| join_order(*kind));
+        kinds.dedup();
+        kinds
+    }
+
+    fn has(&self, kind: Namespace) -> bool {
+        self.namespaces.contains(&kind)
+    }
+}
+
+/// Compiles a process to the plan that executes it in a running container.
+///
+/// There are no [`HostStep::OpenNamespace`] steps: the caller fills the slots, of one pidfd.
+///
+/// # Errors
+/// Everything that cannot be done on this host, at once.
+pub fn compile_exec(
+    process: &Process,
+    container: &ExecTarget,
+    facts: &HostFacts,
+    options: &Options,
+) -> Result<Plan, PlanError> {
+    let mut report = Report::default();
+    let mut steps = Steps::default();
+    let slots = container.slots();
+    let staged = container.has(Namespace::Pid) || container.has(Namespace::User);
+    let joins = || slots.iter().copied().enumerate();
+    if !staged {
+        for (slot, kind) in joins() {
+            steps.push(
+                ChildStep::JoinNamespace { slot, kind },
+                format!("the container's {} namespace", kind.name()),
+            );
+        }
+    }
+    enter(process, container, options, &mut steps);
+    let setting = Setting {
+        facts,
+        at: "process",
+        user_namespace: container.has(Namespace::User),
+        groups_cleared: container.has(Namespace::User),
+        setgroups_denied: container.setgroups_denied,
+        create_cwd: false,
+        default_capabilities: container.capabilities.as_ref(),
+    };
+    process::label(process, &setting, &mut steps, &mut report);
+    process::scheduler(process, &setting, &mut steps);
+    let mut environment = Environment::of(process);
+    environment.reserve_home();
+    let program = process::finish(process, &setting, environment, options, &mut steps, &mut report);
+    let plan = Plan {
+        host: host_steps(process, container, &steps),
+        clone: CloneSpec {
+            stage: staged.then(|| joins().collect()),
+            namespace_slots: slots.len(),
+            ..CloneSpec::default()
+        },
+        child: steps.0,
+        program,
+        hooks_later: Vec::new(),
+        warnings: report.warnings,
+    };
+    if report.faults.is_empty() { Ok(plan) } else { Err(PlanError { faults: report.faults }) }
+}
+
+/// From the namespaces to the root directory of the container.
+fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &mut Steps) {
+    let affinity = process.exec_cpu_affinity().as_ref();
+    if let Some(list) = affinity.and_then(|a| a.initial().as_deref()) {
+        steps.push(scheduling::affinity(list), "process.execCPUAffinity.initial");
+    }
+    if container.cgroup {
+        steps.push(ChildStep::Await(Gate::Cgroup), "the container's cgroups");
+    }
+    if let Some(list) = affinity.and_then(|a| a.cpu_affinity_final().as_deref()) {
+        steps.push(scheduling::affinity(list), "process.execCPUAffinity.final");
+    }
+    if container.has(Namespace::User) {
+        let clear_groups = !container.setgroups_denied;
+        steps.push(ChildStep::BecomeRoot { clear_groups }, "the container's user namespace");
+    }
+    steps.push(ChildStep::NewSession, "every process that is executed has a session of its own");
+    if !container.no_new_keyring {
+        steps.push(process::keyring(&options.id), "the container's session keyring");
+    }
+    if let Some(root) = &container.root {
+        let path = super::path::c_path(root);
+        steps.push(ChildStep::LocateRoot { path }, "root.path");
+        steps.push(ChildStep::Chroot, "root.path");
+    }
+    process::console(process, false, "process", steps);
+}
+
+fn host_steps(process: &Process, container: &ExecTarget, child: &Steps) -> Vec<super::Planned<HostStep>> {
+    let mut steps = vec![planned(HostStep::Clone, "the container's namespaces")];
+    if container.cgroup {
+        steps.push(planned(HostStep::JoinCgroup, "the container's cgroups"));
+    }
+    host::release(child, Gate::Cgroup, &mut steps);
+    if container.has(Namespace::User) {
+        for (limit, origin) in rlimits::limits(Some(process), "process") {
+            let rlimits::Limit { resource, soft, hard } = limit;
+            steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));
+        }
+    }
+    if let Some(value) = process.oom_score_adj() {
+        steps.push(planned(HostStep::SetOomScore { value }, "process.oomScoreAdj"));
+    }
+    steps.push(planned(HostStep::AwaitReady, "all is done but execve"));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_in_the_order_of_joining() {
+        let kinds =
+            vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Network, Namespace::Pid];
+        let target = ExecTarget { namespaces: kinds, ..ExecTarget::default() };
+        assert_eq!(target.slots(), [Namespace::Network, Namespace::Pid, Namespace::Mount, Namespace::User]);
+    }
+}

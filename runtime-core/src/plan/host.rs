@@ -1,0 +1,111 @@
+//! The order of the parent half.
+
+use super::compiler::{Input, Report, Steps, planned};
+use super::{ChildStep, Gate, HostStep, IntelRdt, Namespace, Planned, cgroups, hooks, rlimits};
+use oci_spec::runtime::{Linux, LinuxIntelRdt};
+
+/// The steps of the parent half.
+pub(super) fn compile(
+    input: &Input<'_>,
+    groups: &cgroups::Groups,
+    trees: Vec<Planned<HostStep>>,
+    child: &Steps,
+    report: &mut Report,
+) -> Vec<Planned<HostStep>> {
+    let mut steps = vec![planned(HostStep::RecordIntent, "nothing is made that is not recorded before")];
+    steps.extend(input.namespaces.open_steps());
+    steps.extend(trees);
+    if input.options.detach_start {
+        steps.push(planned(HostStep::Listen, "start comes later"));
+    }
+    if groups.into_cgroup {
+        steps.extend(groups.create_steps());
+    }
+    steps.push(planned(HostStep::Clone, "linux.namespaces"));
+    steps.push(planned(HostStep::RecordProcess, "nothing is made that is not recorded"));
+    steps.extend(input.namespaces.write_step());
+    steps.extend(outside(input));
+    release(child, Gate::Maps, &mut steps);
+    if groups.joins() {
+        steps.extend(groups.create_steps());
+        steps.push(planned(HostStep::JoinCgroup, groups.origin()));
+    }
+    if let Some(rdt) = input.linux().and_then(|linux| linux.intel_rdt().as_ref()) {
+        steps.extend(intel_rdt(input, rdt, report));
+    }
+    for (host, container) in net_devices(input.linux()) {
+        let origin = format!("linux.netDevices.{host}");
+        steps.push(planned(HostStep::MoveNetDevice { host, container }, origin));
+    }
+    release(child, Gate::Cgroup, &mut steps);
+    if hooks::before_pivot(input.spec).next().is_some() {
+        steps.push(planned(HostStep::AwaitHooks, "hooks"));
+        for (kind, hooks) in hooks::before_pivot(input.spec) {
+            let origin = format!("hooks.{}", hooks::name(kind));
+            steps.push(planned(HostStep::Hooks { kind, hooks }, origin));
+        }
+        release(child, Gate::Hooks, &mut steps);
+    }
+    steps.push(planned(HostStep::AwaitReady, "create ends when all is done but execve"));
+    steps.push(planned(HostStep::RecordCreated, "create ends when all is done but execve"));
+    steps
+}
+
+/// What only the parent may set: it keeps its rights when the child enters a user namespace.
+fn outside(input: &Input<'_>) -> Vec<Planned<HostStep>> {
+    let mut steps = Vec::new();
+    let process = input.spec.process().as_ref();
+    if input.namespaces.has(Namespace::User) {
+        for (limit, origin) in rlimits::limits(process, "process") {
+            let rlimits::Limit { resource, soft, hard } = limit;
+            steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));
+        }
+    }
+    if let Some(value) = process.and_then(oci_spec::runtime::Process::oom_score_adj) {
+        steps.push(planned(HostStep::SetOomScore { value }, "process.oomScoreAdj"));
+    }
+    steps
+}
+
+/// Lets the child past a gate, if it stops there.
+pub(super) fn release(child: &Steps, gate: Gate, steps: &mut Vec<Planned<HostStep>>) {
+    let waits = |s: &&Planned<ChildStep>| matches!(s.step, ChildStep::Await(g) if g == gate);
+    if let Some(await_step) = child.0.iter().find(waits) {
+        steps.push(planned(HostStep::Release(gate), await_step.origin.clone()));
+    }
+}
+
+/// The network devices that are moved: name on the host, name in the container.
+pub(super) fn net_devices(linux: Option<&Linux>) -> Vec<(String, String)> {
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref()).into_iter().flatten();
+    let mut devices: Vec<(String, String)> = devices
+        .map(|(host, device)| (host.clone(), device.name().clone().unwrap_or_else(|| host.clone())))
+        .collect();
+    devices.sort();
+    devices
+}
+
+fn intel_rdt(input: &Input<'_>, rdt: &LinuxIntelRdt, report: &mut Report) -> Option<Planned<HostStep>> {
+    if input.rootless() {
+        report.fault("linux.intelRdt", "resctrl belongs to the host's root");
+        return None;
+    }
+    let schemata = schemata(rdt);
+    let monitoring = rdt.enable_monitoring().unwrap_or(false);
+    let clos_given = rdt.clos_id().is_some();
+    if !clos_given && schemata.is_empty() && !monitoring {
+        return None;
+    }
+    let clos_id = rdt.clos_id().clone().unwrap_or_else(|| input.options.id.clone());
+    let step = HostStep::IntelRdt(IntelRdt { clos_id, clos_given, schemata, monitoring });
+    Some(planned(step, "linux.intelRdt"))
+}
+
+/// The lines for `schemata`: the kernel takes each resource once, and the list overrides the older properties.
+fn schemata(rdt: &LinuxIntelRdt) -> Vec<String> {
+    let list = rdt.schemata().as_deref().unwrap_or_default();
+    let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_owned();
+    let older = [rdt.l3_cache_schema(), rdt.mem_bw_schema()].into_iter().flatten();
+    let overridden = |line: &&String| list.iter().any(|l| resource(l) == resource(line));
+    older.filter(|line| !overridden(line)).chain(list).cloned().collect()
+}

@@ -1,0 +1,121 @@
+//! A plan for people, and for other programs: `orlop plan`.
+
+use super::{Hook, HookKind, Plan, hooks, render_child, render_host, words};
+use serde_json::{Value, json};
+use std::ffi::CString;
+use std::fmt::Write as _;
+
+/// A step in words: its name, and what it does with what.
+pub(super) struct Words {
+    pub(super) name: &'static str,
+    pub(super) what: String,
+}
+
+/// A step without particulars.
+pub(super) fn plain(name: &'static str) -> Words {
+    with(name, "")
+}
+
+pub(super) fn with(name: &'static str, what: impl Into<String>) -> Words {
+    Words { name, what: what.into() }
+}
+
+/// One step of either half.
+struct Line<'a> {
+    half: &'static str,
+    number: usize,
+    words: Words,
+    origin: &'a str,
+}
+
+impl Plan {
+    /// The plan as text: a line for each step, with its number, its half, what it does, and the place of the configuration
+    /// that asks for it.
+    #[must_use]
+    pub fn render_text(&self) -> String {
+        let mut text = String::new();
+        for line in self.lines() {
+            let Words { name, what } = &line.words;
+            let space = if what.is_empty() { "" } else { " " };
+            let _ =
+                writeln!(text, "{:>5} {:<3} {name}{space}{what}  # {}", line.half, line.number, line.origin);
+        }
+        for (kind, hooks) in &self.hooks_later {
+            let _ = writeln!(
+                text,
+                "later     Hooks {}  # hooks.{}",
+                hook_words(*kind, hooks),
+                hooks::name(*kind)
+            );
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        text
+    }
+
+    /// The plan as JSON: `{"clone": …, "host": […], "child": […], "program": …, "hooksLater": […], "warnings": […]}`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let half = |half: &str| -> Vec<Value> {
+            self.lines().filter(|line| line.half == half).map(|line| line.to_json()).collect()
+        };
+        let stage = self.clone.stage.as_ref().map(|joins| {
+            joins.iter().map(|(slot, kind)| json!({"slot": slot, "type": kind.name()})).collect::<Vec<_>>()
+        });
+        json!({
+            "clone": {
+                "newNamespaces": words::namespaces(self.clone.flags),
+                "stage": stage,
+                "intoCgroup": self.clone.into_cgroup,
+            },
+            "host": half("host"),
+            "child": half("child"),
+            "program": {
+                "name": self.program.name,
+                "candidates": strings(self.program.candidates.iter().map(CString::as_bytes)),
+                "args": strings(self.program.args.strings()),
+                "env": strings(self.program.env.strings()),
+            },
+            "hooksLater": self.hooks_later.iter().map(|(kind, hooks)| {
+                json!({"moment": hooks::name(*kind), "hooks": hook_words(*kind, hooks)})
+            }).collect::<Vec<_>>(),
+            "warnings": self.warnings,
+        })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let host = self.host.iter().enumerate().map(|(number, planned)| Line {
+            half: "host",
+            number,
+            words: render_host::describe(&planned.step, self),
+            origin: &planned.origin,
+        });
+        let child = self.child.iter().enumerate().map(|(number, planned)| Line {
+            half: "child",
+            number,
+            words: render_child::describe(&planned.step, self),
+            origin: &planned.origin,
+        });
+        host.chain(child)
+    }
+}
+
+impl Line<'_> {
+    fn to_json(&self) -> Value {
+        json!({"number": self.number, "step": self.words.name, "what": self.words.what, "origin": self.origin})
+    }
+}
+
+fn strings<'a>(list: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    list.map(|s| String::from_utf8_lossy(s).into_owned()).collect()
+}
+
+/// A moment's hooks: `poststop /a, /b (5 s)`.
+pub(super) fn hook_words(kind: HookKind, list: &[Hook]) -> String {
+    let word = |hook: &Hook| {
+        let timeout = hook.timeout.map(|seconds| format!(" ({seconds} s)")).unwrap_or_default();
+        format!("{}{timeout}", words::text(&hook.path))
+    };
+    format!("{} {}", hooks::name(kind), list.iter().map(word).collect::<Vec<_>>().join(", "))
+}
