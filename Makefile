@@ -36,7 +36,7 @@ build: ## build the release binaries: orlop and containerd-shim-orlop-v2
 	cargo build --release -p orlop -p containerd-shim-orlop-v2
 
 .PHONY: install
-install: build ## install the binaries below PREFIX (/usr/local); DESTDIR goes before it
+install: ## after make build: install the binaries below PREFIX (/usr/local); DESTDIR goes before it
 	@scripts/install "$(DESTDIR)$(PREFIX)"
 
 .PHONY: clean

@@ -66,9 +66,12 @@ need_rust() {
 rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
 
 target_dir() {
-    local base
-    base=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    [ -n "$base" ] || die "cargo metadata does not name the target directory"
+    local base=${CARGO_TARGET_DIR:-$PWD/target}
+    # Not there under sudo, where installing needs no cargo.
+    if command -v cargo >/dev/null 2>&1; then
+        base=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+        [ -n "$base" ] || die "cargo metadata does not name the target directory"
+    fi
     echo "$base"
 }
 
@@ -77,6 +80,6 @@ target_dir() {
 artifact_dir() {
     local base host
     base=$(target_dir)
-    host=${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+    host=${CARGO_BUILD_TARGET:-$(uname -m)-unknown-linux-gnu}
     echo "$base/$host/$1"
 }
