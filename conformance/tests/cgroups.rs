@@ -28,7 +28,7 @@ fn an_absolute_path_is_below_the_mount_point() {
         return;
     }
     let mut container = Container::new();
-    let path = format!("/orlop-tests/{}", container.id);
+    let path = format!("/own-{}", container.id);
     container.config["linux"]["cgroupsPath"] = json!(path);
     container.launch_trap(&["TERM"]);
     let pid = container.state()["pid"].to_string();
@@ -50,7 +50,7 @@ fn a_relative_path_means_one_place() {
     }
     let mut places = Vec::new();
     let mut container = Container::new();
-    let path = format!("orlop-tests-{}", container.id);
+    let path = format!("own-{}", container.id);
     container.config["linux"]["cgroupsPath"] = json!(path);
     for _ in 0..2 {
         places.push(container.report()["cgroup"].clone());
@@ -66,13 +66,13 @@ fn a_path_with_dots_stays_in_the_hierarchy() {
         return;
     }
     let mut container = Container::new();
-    let path = format!("/../../orlop-tests/{}", container.id);
+    let path = format!("/../../own-{}", container.id);
     container.config["linux"]["cgroupsPath"] = json!(path);
     container.args(&["probe", "true"]);
     // To refuse it and to take it for the path without the dots are both safe.
     let _ = container.run();
-    assert!(!PathBuf::from(format!("/sys/fs/cgroup/orlop-tests/{}", container.id)).exists());
-    assert!(!PathBuf::from(format!("/sys/fs/orlop-tests/{}", container.id)).exists());
+    assert!(!PathBuf::from(format!("/sys/fs/cgroup/own-{}", container.id)).exists());
+    assert!(!PathBuf::from(format!("/sys/fs/own-{}", container.id)).exists());
 }
 
 /// Every hierarchy has the container in a cgroup of its own, named after it.
