@@ -4,6 +4,7 @@
 //! ([`child`]) runs after the clone and ends in execve.  What they say to each other is in [`protocol`].
 
 pub(crate) mod child;
+mod command;
 pub(crate) mod hooks;
 pub(crate) mod idmap;
 pub(crate) mod netdev;
