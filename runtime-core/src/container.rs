@@ -94,16 +94,10 @@ impl Container {
         match status_of(&dir, &state)? {
             Status::Created => {}
             Status::Stopped => {
-                return Err(Error::new(
-                    ErrorKind::InvalidState,
-                    "cannot start a container that has stopped",
-                ));
+                return Err(Error::new(ErrorKind::InvalidState, "cannot start a container that has stopped"));
             }
             Status::Running => {
-                return Err(Error::new(
-                    ErrorKind::InvalidState,
-                    "cannot start an already running container",
-                ));
+                return Err(Error::new(ErrorKind::InvalidState, "cannot start an already running container"));
             }
             other => {
                 return Err(Error::new(

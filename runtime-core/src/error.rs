@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn an_error_is_one_word_and_one_line() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
-        let e = Error::because(ErrorKind::Host, "read x", std::io::Error::from_raw_os_error(2)).during("start c1");
+        let e = Error::because(ErrorKind::Host, "read x", std::io::Error::from_raw_os_error(2))
+            .during("start c1");
         assert_eq!(e.to_string(), "start c1: read x: No such file or directory (os error 2)");
     }
 }

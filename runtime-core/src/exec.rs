@@ -60,7 +60,10 @@ pub struct ExecOptions {
 
 impl std::fmt::Debug for ExecOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExecOptions").field("args", &self.args).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("ExecOptions")
+            .field("args", &self.args)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,9 +84,8 @@ impl Container {
                 return Err(Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"));
             }
         }
-        let init = open_init(&state)?.ok_or_else(|| {
-            Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container")
-        })?;
+        let init = open_init(&state)?
+            .ok_or_else(|| Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"))?;
         let process = merge(&state, &mut options)?;
         let facts = host::gather()?;
         let plan_options = Options {

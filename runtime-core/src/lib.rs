@@ -1,7 +1,23 @@
-//! Orlop engine.
+//! Orlop's engine: loads an OCI bundle, compiles it to a plan, and launches the container.
+
 pub mod cgroup;
+mod container;
+mod error;
+mod exec;
 pub mod host;
+mod launch;
 pub mod plan;
+mod process;
+mod runtime;
 pub mod spec;
 pub mod state;
-pub mod sys;
+mod status;
+mod sys;
+
+pub use container::Container;
+pub use error::{Error, ErrorKind};
+pub use exec::ExecOptions;
+pub use launch::{Half, Observe, StepEvent};
+pub use process::{ExitStatus, Process};
+pub use runtime::{CreateOptions, Runtime, StepObserver};
+pub use status::{ContainerState, OCI_VERSION, Status};

@@ -255,7 +255,8 @@ fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
     if let Some(linux) = spec.linux() {
         state.exec.namespaces = linux.namespaces().clone().unwrap_or_default();
     }
-    let own_pids = state.exec.namespaces.iter().any(|n| n.typ() == oci_spec::runtime::LinuxNamespaceType::Pid);
+    let own_pids =
+        state.exec.namespaces.iter().any(|n| n.typ() == oci_spec::runtime::LinuxNamespaceType::Pid);
     state.host_pid_namespace = !own_pids;
     state
 }

@@ -6,15 +6,18 @@
 //! express is an error.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::bpf::device_program;
 use super::error::CgroupError;
 use super::files::write_to;
-use super::place::Placement;
+use super::place::{Group, Placement};
+use crate::sys;
 
 /// Kinds of access to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -278,16 +281,32 @@ impl Placement {
         if let Some(group) = self.v1("devices") {
             return DeviceLists::new(rules)?.write(&group.path);
         }
-        let reason = match self.v2() {
-            Some(_) => "on version 2 it is a BPF program, whose loading is not there yet",
-            None => "no hierarchy with it is mounted",
-        };
+        if let Some(group) = self.v2() {
+            return attach_program(group, rules);
+        }
+        let reason = "no hierarchy with it is mounted";
         Err(CgroupError::Controller {
             config_path: "linux.resources.devices".to_owned(),
             controller: "devices".to_owned(),
             reason: reason.to_owned(),
         })
     }
+}
+
+/// Loads the rules as a BPF program and lets it decide over the group, beside what programs of others decide.
+fn attach_program(group: &Group, rules: &[DeviceRule]) -> Result<(), CgroupError> {
+    const ALLOW_MULTI: u32 = 2;
+    let failed = |action: &'static str, e: sys::SysError| {
+        CgroupError::io(action, &group.path, nix::errno::Errno::from_raw(e.errno))
+    };
+    let directory = File::open(&group.path).map_err(|e| {
+        CgroupError::io("open", &group.path, nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+    })?;
+    let program = sys::bpf_load_device_program(&device_program(rules))
+        .map_err(|e| failed("load the device program for", e))?;
+    let directory = sys::Fd::from(directory.as_fd());
+    sys::bpf_attach_device_program(directory, sys::Fd::from(&program), ALLOW_MULTI)
+        .map_err(|e| failed("attach the device program to", e))
 }
 
 #[cfg(test)]

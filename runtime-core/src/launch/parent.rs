@@ -96,6 +96,8 @@ pub struct Parent<'a> {
     cgroup: Option<Placement>,
     launched: Option<Launched>,
     last_child_step: u64,
+    /// The child enters its cgroups by itself.
+    joined_itself: bool,
 }
 
 fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -120,6 +122,7 @@ pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>
         holders: Vec::new(),
         launched: None,
         last_child_step: 0,
+        joined_itself: false,
     };
     match parent.walk() {
         Ok(()) => parent.launched.ok_or_else(|| Error::new(ErrorKind::Launch, "the plan makes no process")),
@@ -139,7 +142,7 @@ impl Parent<'_> {
             let start_ns = if self.inputs.observer.is_some() { sys::clock_ns() } else { 0 };
             self.step(&planned.step).map_err(|e| with_origin(e, &planned.origin))?;
             if let Some(observer) = &mut self.inputs.observer {
-                let name = planned.step.to_string();
+                let name = plan.host_words(index);
                 observer(&StepEvent { half: Half::Parent, index, name, start_ns, end_ns: sys::clock_ns() });
             }
         }
@@ -193,10 +196,9 @@ impl Parent<'_> {
     }
 
     fn pid(&self) -> Result<i32, Error> {
-        self.launched
-            .as_ref()
-            .map(|l| l.child.pid)
-            .ok_or_else(|| Error::new(ErrorKind::Launch, "a step of the plan needs the process before it is made"))
+        self.launched.as_ref().map(|l| l.child.pid).ok_or_else(|| {
+            Error::new(ErrorKind::Launch, "a step of the plan needs the process before it is made")
+        })
     }
 
     fn save(&mut self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
@@ -215,8 +217,9 @@ impl Parent<'_> {
                     placement.survey().map_err(|e| with_origin(e.into(), &planned.origin))?;
                     self.cgroup = Some(placement);
                 }
-                HostStep::MoveNetDevice { host, container } => devices
-                    .push(NetDevice { host_name: host.clone(), container_name: container.clone() }),
+                HostStep::MoveNetDevice { host, container } => {
+                    devices.push(NetDevice { host_name: host.clone(), container_name: container.clone() })
+                }
                 HostStep::IntelRdt(wanted) => rdt = super::rdt::intent(wanted).map_err(|e| failed("", e))?,
                 _ => {}
             }
@@ -292,7 +295,8 @@ impl Parent<'_> {
     fn listen(&mut self) -> Result<(), Error> {
         let Some(record) = &self.record else { return Ok(()) };
         let what = |e: nix::Error| failed("listen on start.sock", e);
-        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(what)?;
+        let fd =
+            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(what)?;
         bind(fd.as_raw_fd(), &start_address(record.dir)?).map_err(what)?;
         listen(&fd, Backlog::new(8).map_err(what)?).map_err(what)?;
         self.listener = Some(fd);
@@ -325,6 +329,9 @@ impl Parent<'_> {
     }
 
     fn join_cgroup(&self) -> Result<(), Error> {
+        if self.joined_itself {
+            return Ok(());
+        }
         let pid = self.pid()?;
         self.cgroup.as_ref().map_or(Ok(()), |placement| Ok(placement.join(pid)?))
     }
@@ -339,8 +346,12 @@ impl Parent<'_> {
         let trees = borrow_all(&self.trees)?;
         let mut program = self.plan.program.clone();
         let console_socket = self.inputs.console_socket.map(Fd::from);
-        let keep = self.descriptors_to_keep(Fd::from(&childs_end), &namespaces, &trees);
-        let cgroup = self.cgroup_to_start_in()?;
+        let mut keep = self.descriptors_to_keep(Fd::from(&childs_end), &namespaces, &trees);
+        let (cgroup, task_files) = self.ways_into_cgroup()?;
+        keep.extend(task_files.iter().map(Fd::from));
+        keep.sort_unstable_by_key(|fd| fd.0);
+        keep.dedup();
+        let task_fds: Vec<Fd> = task_files.iter().map(Fd::from).collect();
         let context = Context {
             steps: &self.plan.child,
             program: &mut program,
@@ -353,6 +364,7 @@ impl Parent<'_> {
             console_socket,
             stdio: self.inputs.stdio.map(|fds| fds.map(Fd::from)),
             keep: &keep,
+            task_files: &task_fds,
             ignored_signals,
             net_messages: &self.net_messages,
             observe: self.inputs.observe,
@@ -379,11 +391,18 @@ impl Parent<'_> {
         Ok(())
     }
 
-    fn cgroup_to_start_in(&self) -> Result<Option<OwnedFd>, Error> {
-        match (&self.cgroup, self.plan.clone.into_cgroup) {
-            (Some(placement), true) => Ok(placement.v2_fd()?),
-            _ => Ok(None),
+    /// How the child gets into its cgroups by itself: that of version 2 by its clone, those of version 1 by their `tasks`
+    /// files.  To be moved by us costs a grace period of RCU ([`Placement::task_files`]).
+    fn ways_into_cgroup(&mut self) -> Result<(Option<OwnedFd>, Vec<OwnedFd>), Error> {
+        let Some(placement) = &self.cgroup else { return Ok((None, Vec::new())) };
+        // Before 5.16 the kernel asks who writes and not who has opened, and in a user namespace we are nobody.
+        let enters_userns =
+            self.plan.clone.stage.is_none() && self.plan.clone.flags & libc::CLONE_NEWUSER != 0;
+        if enters_userns && !kernel_is_at_least(5, 16) {
+            return Ok((None, Vec::new()));
         }
+        self.joined_itself = true;
+        Ok((placement.v2_fd()?, placement.task_files()?))
     }
 
     fn descriptors_to_keep(&self, sync: Fd, namespaces: &[Fd], trees: &[Fd]) -> Vec<Fd> {
@@ -393,8 +412,6 @@ impl Parent<'_> {
         keep.extend(self.inputs.console_socket.map(Fd::from));
         keep.extend(self.inputs.target.map(Fd::from));
         keep.extend(namespaces.iter().chain(trees));
-        keep.sort_unstable_by_key(|fd| fd.0);
-        keep.dedup();
         keep
     }
 
@@ -478,17 +495,15 @@ impl Parent<'_> {
     }
 
     fn observed(&mut self, step: u16, time: u64) -> Result<(), Error> {
-        if let (Some(observer), Some(planned)) =
-            (&mut self.inputs.observer, self.plan.child.get(usize::from(step)))
-        {
+        if let Some(observer) = &mut self.inputs.observer {
             let start_ns = std::mem::replace(&mut self.last_child_step, time);
-            let name = planned.step.to_string();
+            let name = self.plan.child_words(step.into());
             observer(&StepEvent { half: Half::Child, index: step.into(), name, start_ns, end_ns: time });
         }
         match &self.launched {
-            Some(launched) if self.inputs.observe == Observe::Lockstep => launched
-                .say(FromParent::Continue)
-                .map_err(|e| failed("answer the container's process", e)),
+            Some(launched) if self.inputs.observe == Observe::Lockstep => {
+                launched.say(FromParent::Continue).map_err(|e| failed("answer the container's process", e))
+            }
             _ => Ok(()),
         }
     }
@@ -499,7 +514,8 @@ impl Parent<'_> {
 }
 
 fn fill(slots: &mut [Option<OwnedFd>], slot: usize, fd: OwnedFd) -> Result<(), Error> {
-    let place = slots.get_mut(slot).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan names no such slot"))?;
+    let place =
+        slots.get_mut(slot).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan names no such slot"))?;
     *place = Some(fd);
     Ok(())
 }
@@ -508,7 +524,9 @@ fn borrow_all(slots: &[Option<OwnedFd>]) -> Result<Vec<Fd>, Error> {
     slots
         .iter()
         .map(|fd| {
-            fd.as_ref().map(Fd::from).ok_or_else(|| Error::new(ErrorKind::Launch, "the plan leaves a slot empty"))
+            fd.as_ref()
+                .map(Fd::from)
+                .ok_or_else(|| Error::new(ErrorKind::Launch, "the plan leaves a slot empty"))
         })
         .collect()
 }
@@ -521,6 +539,13 @@ fn ignored_signals(proc: &TrustedProc) -> Result<u64, Error> {
     let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
     let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+}
+
+fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
+    let release = release.unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
 /// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.
@@ -536,7 +561,9 @@ fn with_origin(e: Error, origin: &str) -> Error {
 /// Errors of clone that mean something else than their text.
 fn explain_clone(e: SysError) -> String {
     let hint = match e.errno {
-        libc::EPERM => " (no right to make these namespaces: is a user namespace missing, or are they disabled?)",
+        libc::EPERM => {
+            " (no right to make these namespaces: is a user namespace missing, or are they disabled?)"
+        }
         libc::ENOSPC => " (a limit of /proc/sys/user/max_*_namespaces is reached)",
         libc::EUSERS => " (user namespaces are nested too deep)",
         libc::EAGAIN => " (a limit on the number of processes is reached)",
@@ -551,13 +578,14 @@ pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
     let start = "unable to start container process";
     let name = &plan.program.name;
     let Some(planned) = plan.child.get(usize::from(step)) else {
-        let what = if step == STAGE { "leave the caller's environment or join a namespace" } else { "unknown step" };
+        let what =
+            if step == STAGE { "leave the caller's environment or join a namespace" } else { "unknown step" };
         return Error::because(ErrorKind::Launch, format!("{start}: {what}"), error);
     };
     match planned.step {
         ChildStep::FindExecutable | ChildStep::Execute => explain_execute(name, plan.program.searched, error),
         _ => {
-            let what = format!("{start}: {}: {}", planned.origin, planned.step);
+            let what = format!("{start}: {}: {}", planned.origin, plan.child_words(step.into()));
             Error::because(ErrorKind::Launch, what, explain_errno(&planned.step, error))
         }
     }
@@ -582,10 +610,9 @@ fn explain_errno(step: &ChildStep, e: SysError) -> String {
 pub fn explain_execute(name: &str, searched: bool, e: SysError) -> Error {
     let start = format!("unable to start container process: exec: {name:?}");
     match (e.call, e.errno) {
-        (Call::Faccessat2, libc::ENOENT) if searched => Error::new(
-            ErrorKind::ExecutableNotFound,
-            format!("{start}: executable file not found in $PATH"),
-        ),
+        (Call::Faccessat2, libc::ENOENT) if searched => {
+            Error::new(ErrorKind::ExecutableNotFound, format!("{start}: executable file not found in $PATH"))
+        }
         (Call::Faccessat2, libc::ENOENT) => Error::new(
             ErrorKind::ExecutableNotFound,
             format!("{start}: stat {name}: no such file or directory"),
@@ -595,7 +622,10 @@ pub fn explain_execute(name: &str, searched: bool, e: SysError) -> Error {
         }
         (_, libc::EACCES | libc::EISDIR) => Error::new(
             ErrorKind::ExecutableNotAllowed,
-            format!("{start}: {}", if e.errno == libc::EISDIR { "is a directory" } else { "permission denied" }),
+            format!(
+                "{start}: {}",
+                if e.errno == libc::EISDIR { "is a directory" } else { "permission denied" }
+            ),
         ),
         (_, libc::ENOEXEC) => {
             Error::new(ErrorKind::ExecutableNotAllowed, format!("{start}: exec format error"))
@@ -628,7 +658,12 @@ impl Launched {
     }
 
     /// Runs the program: returns when execve has succeeded or failed.
-    pub fn start(mut self, plan: &Plan, mut observer: Option<&mut Observer<'_>>, lockstep: bool) -> Result<Child, Error> {
+    pub fn start(
+        mut self,
+        plan: &Plan,
+        mut observer: Option<&mut Observer<'_>>,
+        lockstep: bool,
+    ) -> Result<Child, Error> {
         self.stage = Stage::Started;
         // A child that died meanwhile is told by its silence below.
         let _ = self.say(FromParent::Start);
@@ -637,10 +672,16 @@ impl Launched {
             match self.hear() {
                 Ok(None) => return Ok(self.child),
                 Ok(Some(FromChild::StepDone { step, time })) => {
-                    if let (Some(observer), Some(planned)) = (&mut observer, plan.child.get(usize::from(step))) {
+                    if let Some(observer) = &mut observer {
                         let start_ns = std::mem::replace(&mut last, time);
-                        let name = planned.step.to_string();
-                        observer(&StepEvent { half: Half::Child, index: step.into(), name, start_ns, end_ns: time });
+                        let name = plan.child_words(step.into());
+                        observer(&StepEvent {
+                            half: Half::Child,
+                            index: step.into(),
+                            name,
+                            start_ns,
+                            end_ns: time,
+                        });
                     }
                     if lockstep {
                         let _ = self.say(FromParent::Continue);
@@ -664,11 +705,12 @@ impl Launched {
 
     /// What became of a child that closed the pair without a report.
     fn died(&self) -> Error {
-        let how = match waitid(Id::PIDFd(self.child.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-            Ok(WaitStatus::Exited(_, status)) => format!("ended with status {status}"),
-            _ => "ended".into(),
-        };
+        let how =
+            match waitid(Id::PIDFd(self.child.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+                Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+                Ok(WaitStatus::Exited(_, status)) => format!("ended with status {status}"),
+                _ => "ended".into(),
+            };
         Error::new(ErrorKind::Launch, format!("the container's process {how} before it was set up"))
     }
 

@@ -79,7 +79,9 @@ fn pack((kind, step, call, value, time): Fields) -> [u8; SIZE] {
     for (to, from) in head.iter_mut().zip(words.iter().flatten()) {
         *to = *from;
     }
-    for (to, from) in tail.iter_mut().zip(value.to_ne_bytes().iter().chain(&[0; 4]).chain(&time.to_ne_bytes())) {
+    for (to, from) in
+        tail.iter_mut().zip(value.to_ne_bytes().iter().chain(&[0; 4]).chain(&time.to_ne_bytes()))
+    {
         *to = *from;
     }
     r

@@ -18,16 +18,14 @@ pub(super) fn compile(
     if input.options.detach_start {
         steps.push(planned(HostStep::Listen, "start comes later"));
     }
-    if groups.into_cgroup {
-        steps.extend(groups.create_steps());
-    }
+    // Before the clone: the child starts in its group of version 2, and enters those of version 1 by itself.
+    steps.extend(groups.create_steps());
     steps.push(planned(HostStep::Clone, "linux.namespaces"));
     steps.push(planned(HostStep::RecordProcess, "nothing is made that is not recorded"));
     steps.extend(input.namespaces.write_step());
     steps.extend(outside(input));
     release(child, Gate::Maps, &mut steps);
     if groups.joins() {
-        steps.extend(groups.create_steps());
         steps.push(planned(HostStep::JoinCgroup, groups.origin()));
     }
     if let Some(rdt) = input.linux().and_then(|linux| linux.intel_rdt().as_ref()) {

@@ -6,6 +6,7 @@ mod capabilities;
 mod cgroup_mounts;
 mod cgroups;
 mod compiler;
+mod describe;
 mod devices;
 mod exec;
 mod hooks;

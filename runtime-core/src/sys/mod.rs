@@ -7,12 +7,14 @@
 //!
 //! nix and libc serve the rest of the crate, in the parent half, where a safe wrapper of theirs exists.
 
+mod bpf;
 mod fs;
 mod mount;
 mod net;
 mod process;
 mod raw;
 
+pub use bpf::*;
 pub use fs::*;
 pub use mount::*;
 pub use net::*;

@@ -42,7 +42,9 @@ fn open_master(cx: &Context<'_>) -> Result<Fd> {
     let flags = O_RDWR | O_NOCTTY;
     let master = match path::open(cx.root(), c"/dev/pts/ptmx", flags) {
         // Unreadable by its mode (ptmxmode=000, the default): /dev/ptmx may be a node of its own.
-        Err(e) if e.errno == libc::ENOENT || e.errno == libc::EACCES => path::open(cx.root(), c"/dev/ptmx", flags)?,
+        Err(e) if e.errno == libc::ENOENT || e.errno == libc::EACCES => {
+            path::open(cx.root(), c"/dev/ptmx", flags)?
+        }
         r => r?,
     };
     let there = sys::fstat(master)?;

@@ -4,7 +4,8 @@ use super::path::PathBuffer;
 use crate::sys::{self, Call, Fd, Result, Stat, SysError};
 use core::ffi::CStr;
 use libc::{
-    AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY,
+    AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY,
+    O_WRONLY,
 };
 
 /// Directories deeper than this are refused: each takes two descriptors and some stack.

@@ -56,6 +56,8 @@ pub struct Context<'p> {
     pub stdio: Option<[Fd; 3]>,
     /// Every descriptor that must stay open, ascending.
     pub keep: &'p [Fd],
+    /// The `tasks` files of its cgroups of version 1.
+    pub task_files: &'p [Fd],
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
     pub ignored_signals: u64,
     /// Netlink messages that configure the network devices moved in.
@@ -151,7 +153,7 @@ impl Context<'_> {
         sys::exit(1)
     }
 
-    /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask.
+    /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask, its cgroups.
     fn prepare(&mut self) -> Result<()> {
         if let Some(stdio) = self.stdio {
             for (fd, n) in stdio.into_iter().zip(0..) {
@@ -172,6 +174,10 @@ impl Context<'_> {
         }
         sys::set_signal_mask(0)?;
         sys::umask(0);
+        for tasks in self.task_files {
+            sys::write(*tasks, b"0")?;
+            sys::close(*tasks);
+        }
         Ok(())
     }
 
@@ -265,11 +271,8 @@ impl Context<'_> {
             ChildStep::Bounding { keep } => sys::drop_bounding(*keep),
             ChildStep::SetIds { uid, gid, groups } => process::set_ids(*uid, *gid, groups.as_deref()),
             ChildStep::Capabilities { effective, permitted, inheritable, ambient } => {
-                let sets = sys::CapSets {
-                    effective: *effective,
-                    permitted: *permitted,
-                    inheritable: *inheritable,
-                };
+                let sets =
+                    sys::CapSets { effective: *effective, permitted: *permitted, inheritable: *inheritable };
                 sys::capset(sets)?;
                 sys::set_ambient(*ambient)
             }
@@ -340,8 +343,5 @@ fn join_target(target: Fd, flags: i32) -> Result<()> {
 fn hear(socket: Fd) -> Result<FromParent> {
     let mut record = [0; SIZE];
     let n = sys::read(socket, &mut record)?;
-    record
-        .get(..n)
-        .and_then(FromParent::decode)
-        .ok_or(SysError { call: Call::Read, errno: libc::EPROTO })
+    record.get(..n).and_then(FromParent::decode).ok_or(SysError { call: Call::Read, errno: libc::EPROTO })
 }

@@ -182,7 +182,11 @@ fn to_mount_flags(attributes: u64) -> u64 {
 
 /// `MS_*` for the `ST_*` flags of `statfs(2)`.
 fn from_statfs(flags: u64) -> u64 {
-    const SAME: u64 = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME
+    const SAME: u64 = libc::MS_RDONLY
+        | libc::MS_NOSUID
+        | libc::MS_NODEV
+        | libc::MS_NOEXEC
+        | libc::MS_NOATIME
         | libc::MS_NODIRATIME;
     const ST_RELATIME: u64 = 0x1000;
     (flags & SAME) | if flags & ST_RELATIME != 0 { libc::MS_RELATIME } else { 0 }

@@ -5,7 +5,10 @@ use super::path::{self, Kind, PathBuffer};
 use crate::plan::ChildStep;
 use crate::sys::{self, Call, Fd, Result, SysError};
 use core::ffi::CStr;
-use libc::{AT_EACCESS, AT_EMPTY_PATH, O_PATH, O_RDONLY, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
+use libc::{
+    AT_EACCESS, AT_EMPTY_PATH, O_PATH, O_RDONLY, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+};
 
 /// Opens a file of the checked procfs; nothing mounted over it and no link out of it is followed (invariant I4).
 fn open_proc(cx: &Context<'_>, file: &CStr, flags: i32) -> Result<Fd> {

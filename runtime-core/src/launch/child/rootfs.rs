@@ -128,7 +128,9 @@ pub fn move_root(cx: &mut Context<'_>) -> Result<()> {
     // A full procfs or sysfs that stays below the new root would let the container mount its own (mount_namespaces(7)).
     for host in [c"/proc", c"/sys"] {
         match sys::umount2(host, libc::MNT_DETACH) {
-            Err(e) if e.errno != libc::EINVAL && e.errno != libc::EPERM && e.errno != libc::ENOENT => return Err(e),
+            Err(e) if e.errno != libc::EINVAL && e.errno != libc::EPERM && e.errno != libc::ENOENT => {
+                return Err(e);
+            }
             _ => {}
         }
     }
