@@ -83,14 +83,12 @@ pub(super) fn await_group(input: &Input<'_>, groups: &Groups, steps: &mut Steps)
     if steps.0.iter().any(done) {
         return;
     }
-    if needs_gate(input, groups) {
+    if groups.joins() {
         steps.push(ChildStep::Await(Gate::Cgroup), groups.origin);
+    } else if !host::net_devices(input.linux()).is_empty() {
+        steps.push(ChildStep::Await(Gate::Cgroup), "linux.netDevices");
     }
     namespaces::new_cgroup_namespace(input, steps);
-}
-
-fn needs_gate(input: &Input<'_>, groups: &Groups) -> bool {
-    groups.joins() || !host::net_devices(input.linux()).is_empty()
 }
 
 /// The rules of the configuration, and after them what every container may use.

@@ -84,7 +84,7 @@ pub fn compile_exec(
     environment.reserve_home();
     let program = process::finish(process, &setting, environment, options, &mut steps, &mut report);
     let plan = Plan {
-        host: host_steps(process, container, &steps),
+        host: host_steps(process, container, facts, &steps),
         clone: CloneSpec {
             stage: staged.then(|| joins().collect()),
             namespace_slots: slots.len(),
@@ -126,13 +126,18 @@ fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &m
     process::console(process, false, "process", steps);
 }
 
-fn host_steps(process: &Process, container: &ExecTarget, child: &Steps) -> Vec<super::Planned<HostStep>> {
+fn host_steps(
+    process: &Process,
+    container: &ExecTarget,
+    facts: &HostFacts,
+    child: &Steps,
+) -> Vec<super::Planned<HostStep>> {
     let mut steps = vec![planned(HostStep::Clone, "the container's namespaces")];
     if container.cgroup {
         steps.push(planned(HostStep::JoinCgroup, "the container's cgroups"));
     }
     host::release(child, Gate::Cgroup, &mut steps);
-    if container.has(Namespace::User) {
+    if rlimits::from_outside(container.has(Namespace::User), facts) {
         for (limit, origin) in rlimits::limits(Some(process), "process") {
             let rlimits::Limit { resource, soft, hard } = limit;
             steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));

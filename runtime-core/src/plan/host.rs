@@ -31,7 +31,11 @@ pub(super) fn compile(
     if let Some(rdt) = input.linux().and_then(|linux| linux.intel_rdt().as_ref()) {
         steps.extend(intel_rdt(input, rdt, report));
     }
-    for (host, container) in net_devices(input.linux()) {
+    let devices = net_devices(input.linux());
+    if !devices.is_empty() && input.rootless() {
+        report.fault("linux.netDevices", "network devices of the host can be moved by its root only");
+    }
+    for (host, container) in devices {
         let origin = format!("linux.netDevices.{host}");
         steps.push(planned(HostStep::MoveNetDevice { host, container }, origin));
     }
@@ -53,7 +57,7 @@ pub(super) fn compile(
 fn outside(input: &Input<'_>) -> Vec<Planned<HostStep>> {
     let mut steps = Vec::new();
     let process = input.spec.process().as_ref();
-    if input.namespaces.has(Namespace::User) {
+    if rlimits::from_outside(input.namespaces.has(Namespace::User), input.facts) {
         for (limit, origin) in rlimits::limits(process, "process") {
             let rlimits::Limit { resource, soft, hard } = limit;
             steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));

@@ -11,6 +11,8 @@ mod devices;
 mod exec;
 mod hooks;
 mod host;
+#[cfg(test)]
+mod kernel_tests;
 mod mount_options;
 mod mounts;
 mod namespaces;

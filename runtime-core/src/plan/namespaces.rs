@@ -153,9 +153,6 @@ pub(super) fn resolve(spec: &Spec, facts: &HostFacts, report: &mut Report) -> Na
             }
         }
     }
-    if namespaces.has(Namespace::Time) {
-        report.need_kernel(facts, (5, 6), "linux.namespaces", "a time namespace");
-    }
     if namespaces.is_new(Namespace::User)
         && let Some(linux) = linux
     {

@@ -86,7 +86,7 @@ pub(super) fn finish(
 ) -> Program {
     let at = setting.at;
     let user = process.user();
-    if !setting.user_namespace {
+    if !rlimits::from_outside(setting.user_namespace, setting.facts) {
         for (limit, origin) in rlimits::limits(Some(process), at) {
             let rlimits::Limit { resource, soft, hard } = limit;
             steps.push(ChildStep::SetRlimit { resource, soft, hard }, origin);

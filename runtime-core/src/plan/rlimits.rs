@@ -1,5 +1,6 @@
 //! `process.rlimits`.
 
+use super::HostFacts;
 use oci_spec::runtime::{PosixRlimitType as Type, Process};
 
 /// A resource limit in the kernel's numbers.
@@ -39,4 +40,12 @@ pub(super) fn limits(process: Option<&Process>, at: &str) -> Vec<(Limit, String)
         (limit, format!("{at}.rlimits[{index}]"))
     };
     given.enumerate().map(limit).collect()
+}
+
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Whether the parent sets the limits: in a user namespace the child has no right to raise one, and the parent may have it.
+/// Without that right the child can do all that the parent could.
+pub(super) fn from_outside(user_namespace: bool, facts: &HostFacts) -> bool {
+    user_namespace && facts.permitted & (1 << CAP_SYS_RESOURCE) != 0
 }
