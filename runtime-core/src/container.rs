@@ -28,7 +28,7 @@ pub struct Container {
 }
 
 impl Container {
-    pub(crate) fn new(root: &Path, dir: &ContainerDir, state: State, child: Option<Child>) -> Self {
+    pub(crate) fn new(root: &Path, dir: &ContainerDir, state: &State, child: Option<Child>) -> Self {
         Self { root: root.to_owned(), id: dir.id().to_owned(), pid: state.pid.unwrap_or(0), child }
     }
 

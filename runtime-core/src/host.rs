@@ -1,8 +1,9 @@
 //! What the compiler must know of the host, gathered with few system calls.
 
 use crate::cgroup::{self, CgroupError};
+use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
-use nix::unistd::{AccessFlags, access, getegid, geteuid};
+use nix::unistd::{getegid, geteuid};
 use std::path::Path;
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -27,7 +28,7 @@ pub fn gather() -> Result<HostFacts, CgroupError> {
         privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
         in_user_namespace: in_user_namespace(&read("/proc/self/uid_map")),
         // Root writes the maps itself.
-        map_helpers: euid != 0 && ["newuidmap", "newgidmap"].iter().all(|name| is_installed(name)),
+        map_helpers: euid != 0 && helpers_installed(),
         cgroups,
         own_cgroups,
         apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -37,7 +38,7 @@ pub fn gather() -> Result<HostFacts, CgroupError> {
 
 /// Major and minor; a release that is not to be understood is taken for the oldest that is supported, so that the kernel, not
 /// we, refuses what it lacks.
-fn kernel() -> (u32, u32) {
+pub(crate) fn kernel() -> (u32, u32) {
     let release = nix::sys::utsname::uname();
     let release = release.as_ref().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
     parse_release(&release).unwrap_or((5, 10))
@@ -57,14 +58,6 @@ fn capabilities(status: &str, name: &str) -> u64 {
 fn in_user_namespace(map: &str) -> bool {
     // Where user namespaces are not built in, there is no file, and no namespace to be in.
     !map.is_empty() && !map.split_whitespace().eq(ALL_IDS)
-}
-
-/// Whether a helper can be found as the launcher will look for it.
-fn is_installed(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
-    let usual = Path::new("/usr/bin").to_owned();
-    directories.chain([usual]).any(|directory| access(&directory.join(name), AccessFlags::X_OK).is_ok())
 }
 
 /// What a small file of the kernel says; nothing when it is not there.

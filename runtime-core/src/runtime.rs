@@ -103,7 +103,7 @@ impl Runtime {
     pub fn create(&self, mut options: CreateOptions) -> Result<Container, Error> {
         let compiled = compile(&options, true)?;
         let (dir, state, launched) = self.launch(&compiled, &mut options)?;
-        let container = Container::new(&self.root, &dir, state, Some(launched.child));
+        let container = Container::new(&self.root, &dir, &state, Some(launched.child));
         drop(dir);
         Ok(container)
     }
@@ -118,7 +118,7 @@ impl Runtime {
         let started = self.start_launched(&compiled, &mut options, &dir, &mut state, launched);
         match started {
             Ok(process) => {
-                let container = Container::new(&self.root, &dir, state, None);
+                let container = Container::new(&self.root, &dir, &state, None);
                 container.poststart(process.pid());
                 Ok((container, process))
             }

@@ -297,11 +297,10 @@ impl Placement {
 fn attach_program(group: &Group, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     const ALLOW_MULTI: u32 = 2;
     let failed = |action: &'static str, e: sys::SysError| {
-        CgroupError::io(action, &group.path, nix::errno::Errno::from_raw(e.errno))
+        CgroupError::io(action, &group.path, Errno::from_raw(e.errno))
     };
-    let directory = File::open(&group.path).map_err(|e| {
-        CgroupError::io("open", &group.path, nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0)))
-    })?;
+    let directory = File::open(&group.path)
+        .map_err(|e| CgroupError::io("open", &group.path, Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
     let program = sys::bpf_load_device_program(&device_program(rules))
         .map_err(|e| failed("load the device program for", e))?;
     let directory = sys::Fd::from(directory.as_fd());

@@ -162,23 +162,6 @@ pub fn user_namespace_with(proc: &TrustedProc, maps: &IdMaps) -> Result<OwnedFd,
     made
 }
 
-/// The id outside that `inside` stands for; `None` when it is not mapped.
-#[must_use]
-pub fn outside_id(map: &[Range], inside: u32) -> Option<u32> {
-    map.iter().find_map(|&(first, outside, count)| shifted(inside, first, outside, count))
-}
-
-/// The id inside that stands for `outside`; `None` when it is not mapped.
-#[must_use]
-pub fn inside_id(map: &[Range], outside: u32) -> Option<u32> {
-    map.iter().find_map(|&(inside, first, count)| shifted(outside, first, inside, count))
-}
-
-/// `id` moved from the range at `from` to the one at `to`.
-fn shifted(id: u32, from: u32, to: u32, count: u32) -> Option<u32> {
-    id.checked_sub(from).filter(|offset| *offset < count).and_then(|offset| to.checked_add(offset))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,20 +277,6 @@ mod tests {
         assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
         let error = user_namespace_with(&proc, &maps(&[(0, 1, 5), (3, 9, 5)], &[])).unwrap_err().to_string();
         assert!(error.ends_with("/uid_map: Invalid argument (map: 0 1 5, 3 9 5)"), "{error}");
-    }
-
-    #[test]
-    fn ids_go_both_ways() {
-        let map = [(0, 1000, 1), (1, 100_000, 65_535), (u32::MAX - 1, 7, 1)];
-        assert_eq!(outside_id(&map, 0), Some(1000));
-        assert_eq!(outside_id(&map, 1), Some(100_000));
-        assert_eq!(outside_id(&map, 65_535), Some(165_534));
-        assert_eq!(outside_id(&map, 65_536), None);
-        assert_eq!(outside_id(&map, u32::MAX - 1), Some(7));
-        assert_eq!(inside_id(&map, 1000), Some(0));
-        assert_eq!(inside_id(&map, 100_001), Some(2));
-        assert_eq!(inside_id(&map, 0), None);
-        assert_eq!(inside_id(&[], 0), None);
     }
 
     #[test]

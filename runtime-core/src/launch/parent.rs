@@ -218,7 +218,7 @@ impl Parent<'_> {
                     self.cgroup = Some(placement);
                 }
                 HostStep::MoveNetDevice { host, container } => {
-                    devices.push(NetDevice { host_name: host.clone(), container_name: container.clone() })
+                    devices.push(NetDevice { host_name: host.clone(), container_name: container.clone() });
                 }
                 HostStep::IntelRdt(wanted) => rdt = super::rdt::intent(wanted).map_err(|e| failed("", e))?,
                 _ => {}
@@ -398,7 +398,7 @@ impl Parent<'_> {
         // Before 5.16 the kernel asks who writes and not who has opened, and in a user namespace we are nobody.
         let enters_userns =
             self.plan.clone.stage.is_none() && self.plan.clone.flags & libc::CLONE_NEWUSER != 0;
-        if enters_userns && !kernel_is_at_least(5, 16) {
+        if enters_userns && crate::host::kernel() < (5, 16) {
             return Ok((None, Vec::new()));
         }
         self.joined_itself = true;
@@ -539,13 +539,6 @@ fn ignored_signals(proc: &TrustedProc) -> Result<u64, Error> {
     let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
     let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
-}
-
-fn kernel_is_at_least(major: u32, minor: u32) -> bool {
-    let release = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
-    let release = release.unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
 /// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.

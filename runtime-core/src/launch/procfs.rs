@@ -89,15 +89,6 @@ impl TrustedProc {
             .map_err(|error| failed("open", path, error))
     }
 
-    /// Opens the directory of the process `pid`, which stays the directory of that very process: once it is
-    /// gone, opening a file in it fails with `ESRCH`, also when the number is in use again.
-    ///
-    /// # Errors
-    /// `ENOENT` when there is no such process.
-    pub fn process_dir(&self, pid: i32) -> Result<OwnedFd> {
-        self.open_file(&c_path(format!("{pid}")), O_PATH | O_DIRECTORY)
-    }
-
     /// Writes `value` to `path`, relative to `/proc`, in one call.
     ///
     /// # Errors

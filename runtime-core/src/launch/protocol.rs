@@ -176,9 +176,9 @@ impl Stage {
     #[must_use]
     pub fn after(self, message: FromChild) -> Option<Self> {
         match (self, message) {
-            (_, FromChild::Failed { .. }) => Some(self),
             (Self::Joining, FromChild::Forked { pid }) if pid > 0 => Some(Self::Walking { hooks: true }),
-            (Self::Walking { .. } | Self::Started, FromChild::StepDone { .. }) => Some(self),
+            (_, FromChild::Failed { .. })
+            | (Self::Walking { .. } | Self::Started, FromChild::StepDone { .. }) => Some(self),
             (Self::Walking { hooks: true }, FromChild::AtHooks) => Some(Self::Walking { hooks: false }),
             (Self::Walking { .. }, FromChild::Ready) => Some(Self::Ready),
             _ => None,

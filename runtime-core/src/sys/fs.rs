@@ -5,7 +5,7 @@
 use super::{Call, Fd, Result, SysError, call, fd};
 use core::ffi::CStr;
 use core::mem::{MaybeUninit, size_of};
-use libc::{O_CLOEXEC, O_NOFOLLOW, O_PATH, c_int};
+use libc::{O_CLOEXEC, c_int};
 
 /// Longest path the kernel takes, its NUL included (`limits.h`).
 pub const PATH_MAX: usize = 4096;
@@ -23,8 +23,7 @@ struct OpenHow {
 /// # Errors
 /// Those of `openat2(2)`; a race that the kernel reports with `EAGAIN` is retried a bounded number of times.
 pub fn openat2(dir: Fd, path: &CStr, flags: c_int, mode: u32, resolve: u64) -> Result<Fd> {
-    #[allow(clippy::cast_sign_loss)]
-    let how = OpenHow { flags: (flags | O_CLOEXEC) as u32 as u64, mode: mode.into(), resolve };
+    let how = OpenHow { flags: u64::from((flags | O_CLOEXEC).cast_unsigned()), mode: mode.into(), resolve };
     let mut tries = 0;
     loop {
         // SAFETY: `path` is NUL-terminated, `how` is a live struct of the size passed, and the kernel only reads them.
@@ -50,14 +49,6 @@ pub fn openat(dir: Fd, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
             r => return r.map(fd),
         }
     }
-}
-
-/// Opens the entry `name` of `dir` as a location only, without following a symbolic link.
-///
-/// # Errors
-/// Those of `openat(2)`.
-pub fn open_entry(dir: Fd, name: &CStr) -> Result<Fd> {
-    openat(dir, name, O_PATH | O_NOFOLLOW, 0)
 }
 
 /// Closes a descriptor.  An error of close says nothing that could be acted on here.
@@ -196,15 +187,6 @@ pub fn fchmodat(dir: Fd, name: &CStr, mode: u32) -> Result<()> {
     unsafe { call!(Call::Fchmodat, SYS_fchmodat, dir, name, mode) }.map(drop)
 }
 
-/// Sets the mode of an open file.
-///
-/// # Errors
-/// Those of `fchmod(2)`.
-pub fn fchmod(fd: Fd, mode: u32) -> Result<()> {
-    // SAFETY: no memory is passed.
-    unsafe { call!(Call::Fchmod, SYS_fchmod, fd, mode) }.map(drop)
-}
-
 /// What the launch asks of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {
@@ -220,8 +202,6 @@ pub struct Stat {
     pub ino: u64,
     /// Device number of the file system.
     pub dev: u64,
-    /// Number of hard links; 0 for a file that was removed.
-    pub nlink: u32,
     /// Whether this is the root of a mount (Linux 5.8).
     pub mount_root: bool,
 }
@@ -267,8 +247,7 @@ pub fn statx(dir: Fd, path: &CStr, flags: c_int) -> Result<Stat> {
         rdev: libc::makedev(st.stx_rdev_major, st.stx_rdev_minor),
         ino: st.stx_ino,
         dev: libc::makedev(st.stx_dev_major, st.stx_dev_minor),
-        nlink: st.stx_nlink,
-        mount_root: st.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0,
+        mount_root: st.stx_attributes & u64::from(libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned()) != 0,
     })
 }
 
@@ -334,22 +313,6 @@ pub fn getcwd(buf: &mut [u8]) -> Result<usize> {
 pub fn umask(mask: u32) {
     // SAFETY: umask cannot fail and passes no memory.
     let _ = unsafe { call!(Call::Check, SYS_umask, mask) };
-}
-
-/// A number out of the kernel for a terminal request: `TIOCGPTN`.
-fn ioctl_get(fd: Fd, request: u64) -> Result<u32> {
-    let mut n = 0u32;
-    // SAFETY: the requests this private function is used with write one 32-bit number.
-    unsafe { call!(Call::Ioctl, SYS_ioctl, fd, request, &raw mut n)? };
-    Ok(n)
-}
-
-/// Number of the pseudoterminal whose master is `master` (`TIOCGPTN`, `ioctl_tty(2)`).
-///
-/// # Errors
-/// Those of `ioctl(2)`.
-pub fn pty_number(master: Fd) -> Result<u32> {
-    ioctl_get(master, libc::TIOCGPTN)
 }
 
 /// Unlocks the slave of `master` (`TIOCSPTLCK`).

@@ -131,13 +131,13 @@ impl Call {
 
 /// Turns the kernel's answer into a result.
 #[inline]
-fn check(call: Call, ret: isize) -> Result<usize> {
+fn check(call: Call, ret: i64) -> Result<usize> {
     if ret < 0 {
         // The kernel's error numbers are 1..=4095, so the negated value fits.
         #[allow(clippy::cast_possible_truncation)]
         Err(SysError { call, errno: -ret as i32 })
     } else {
-        #[allow(clippy::cast_sign_loss)]
+        #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation)]
         Ok(ret as usize)
     }
 }

@@ -123,8 +123,8 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: all-zero is a valid ifreq; only plain fields and the flags member of the union are written.
     let request = unsafe {
         let r = &mut *request.as_mut_ptr();
-        r.ifr_name[0] = b'l' as libc::c_char;
-        r.ifr_name[1] = b'o' as libc::c_char;
+        r.ifr_name[0] = b'l'.cast_signed();
+        r.ifr_name[1] = b'o'.cast_signed();
         #[allow(clippy::cast_possible_truncation)]
         {
             r.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;

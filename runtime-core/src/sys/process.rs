@@ -39,7 +39,7 @@ pub struct Child {
 /// Those of `clone3(2)`.
 pub fn clone3(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<Child> {
     let mut pidfd: i32 = -1;
-    let flags = args.flags | libc::CLONE_PIDFD.cast_unsigned() as u64;
+    let flags = args.flags | u64::from(libc::CLONE_PIDFD.cast_unsigned());
     let pid = clone(flags, args, &raw mut pidfd, child)?;
     Ok(Child { pid, pidfd: own(Fd(pidfd)) })
 }
@@ -292,22 +292,6 @@ pub fn set_no_new_privs() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
-/// Sets whether the process may be traced and dumped by its user (`PR_SET_DUMPABLE`).
-///
-/// # Errors
-/// Those of `prctl(2)`.
-pub fn set_dumpable(on: bool) -> Result<()> {
-    prctl(libc::PR_SET_DUMPABLE, on.into(), 0).map(drop)
-}
-
-/// Has the kernel send `signal` to this process when its parent thread ends (`PR_SET_PDEATHSIG`); 0 for none.
-///
-/// # Errors
-/// Those of `prctl(2)`.
-pub fn set_parent_death_signal(signal: i32) -> Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, signal.unsigned_abs().into(), 0).map(drop)
-}
-
 /// Takes every capability that is not in `keep` out of the bounding set, up to the last one that the kernel knows.
 ///
 /// # Errors
@@ -370,19 +354,6 @@ pub fn capset(sets: CapSets) -> Result<()> {
     ];
     // SAFETY: version 3 reads one header of two words and data of six.
     unsafe { call!(Call::Capset, SYS_capset, header.as_ptr(), data.as_ptr()) }.map(drop)
-}
-
-/// The capabilities of the calling thread.
-///
-/// # Errors
-/// Those of `capget(2)`.
-pub fn capget() -> Result<CapSets> {
-    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
-    let mut d = [0u32; 6];
-    // SAFETY: version 3 reads one header of two words and writes data of six.
-    unsafe { call!(Call::Capset, SYS_capget, header.as_ptr(), d.as_mut_ptr())? };
-    let join = |lo: u32, hi: u32| u64::from(lo) | u64::from(hi) << 32;
-    Ok(CapSets { effective: join(d[0], d[3]), permitted: join(d[1], d[4]), inheritable: join(d[2], d[5]) })
 }
 
 /// Sets soft and hard limit of `resource` (`RLIMIT_*`) for the calling process.
@@ -568,15 +539,6 @@ pub fn pidfd_send_signal(pidfd: Fd, signal: i32) -> Result<()> {
     let none = core::ptr::null::<u8>();
     // SAFETY: a null siginfo makes the kernel fill it in as for kill(2).
     unsafe { call!(Call::PidfdSendSignal, SYS_pidfd_send_signal, pidfd, signal, none, 0u32) }.map(drop)
-}
-
-/// A copy of the descriptor `target` of the process of `pidfd` (`pidfd_getfd(2)`, Linux 5.6).
-///
-/// # Errors
-/// Those of `pidfd_getfd(2)`.
-pub fn pidfd_getfd(pidfd: Fd, target: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    unsafe { call!(Call::PidfdOpen, SYS_pidfd_getfd, pidfd, target, 0u32) }.map(fd).map(own)
 }
 
 /// The process id of the caller.

@@ -15,14 +15,14 @@ use core::arch::asm;
 /// the kernel makes through it, and the call must not invalidate memory or descriptors that Rust owns.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> isize {
-    let ret: isize;
+pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> i64 {
+    let ret: i64;
     // SAFETY: the x86_64 calling convention of the kernel: number in rax, arguments in the six registers named,
     // rcx and r11 clobbered, result in rax; the caller answers for what the call does.
     unsafe {
         asm!(
             "syscall",
-            inlateout("rax") n as isize => ret,
+            inlateout("rax") n => ret,
             in("rdi") a[0], in("rsi") a[1], in("rdx") a[2],
             in("r10") a[3], in("r8") a[4], in("r9") a[5],
             lateout("rcx") _, lateout("r11") _,
@@ -38,15 +38,15 @@ pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> isize {
 /// As for the x86_64 form: the arguments must be valid for call `n`.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> isize {
-    let ret: isize;
+pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> i64 {
+    let ret: i64;
     // SAFETY: the aarch64 calling convention of the kernel: number in x8, arguments in x0..x5, result in x0;
     // the caller answers for what the call does.
     unsafe {
         core::arch::asm!(
             "svc 0",
             in("x8") n,
-            inlateout("x0") a[0] as isize => ret,
+            inlateout("x0") a[0] => ret,
             in("x1") a[1], in("x2") a[2], in("x3") a[3], in("x4") a[4], in("x5") a[5],
             options(nostack)
         );
@@ -67,7 +67,13 @@ macro_rules! int_arg {
     ($($t:ty),*) => {$(
         impl Arg for $t {
             #[inline]
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless)]
+            // Registers are 64 bits wide on both architectures, and a register takes the value bit for bit.
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_possible_wrap,
+                clippy::cast_sign_loss,
+                clippy::cast_lossless
+            )]
             fn arg(self) -> usize { self as isize as usize }
         }
     )*};

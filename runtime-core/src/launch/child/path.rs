@@ -55,7 +55,7 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
 }
 
 /// Opens the directory that `path` lies in, creating what is missing, and returns it with the last component.
-pub fn parent<'p>(root: Fd, path: &'p CStr) -> Result<(Fd, &'p CStr)> {
+pub fn parent(root: Fd, path: &CStr) -> Result<(Fd, &CStr)> {
     let bytes = path.to_bytes_with_nul();
     let slash = bytes.iter().rposition(|b| *b == b'/');
     let name = bytes.get(slash.map_or(0, |s| s + 1)..).unwrap_or_default();
@@ -65,6 +65,7 @@ pub fn parent<'p>(root: Fd, path: &'p CStr) -> Result<(Fd, &'p CStr)> {
     Ok((locate_or_create(root, directory.as_c_str(), Kind::Directory)?, name))
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is no heap to put it on")]
 enum Created {
     Done(Fd),
     /// A dangling link was met: the same destination with the link's content in its place.
