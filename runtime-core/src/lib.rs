@@ -12,7 +12,7 @@ mod runtime;
 pub mod spec;
 pub mod state;
 mod status;
-mod sys;
+pub mod sys;
 
 pub use container::Container;
 pub use error::{Error, ErrorKind};
