@@ -44,6 +44,9 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
         Err(e) if e.errno == libc::ENOENT => {}
         r => return r,
     }
+    if let Some(made) = create_last(root, path, kind)? {
+        return Ok(made);
+    }
     let mut path = PathBuffer::from(path.to_bytes())?;
     for _ in 0..MAX_LINKS {
         match create(root, &path, kind)? {
@@ -52,6 +55,27 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
         }
     }
     Err(SysError { call: Call::Openat2, errno: libc::ELOOP })
+}
+
+/// Makes the last component of `path` where that alone is missing, which is the usual case; `None` where it is not.
+fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<Fd>> {
+    let bytes = path.to_bytes();
+    let Some(slash) = bytes.iter().rposition(|b| *b == b'/') else { return Ok(None) };
+    let (directory, name) = bytes.split_at_checked(slash + 1).unwrap_or_default();
+    if name.is_empty() || name == b".." || name == b"." {
+        return Ok(None);
+    }
+    let directory = match locate(root, PathBuffer::from(directory)?.as_c_str()) {
+        Err(e) if e.errno == libc::ENOENT => return Ok(None),
+        r => r?,
+    };
+    let name = PathBuffer::from(name)?;
+    let made = match read_link(directory, &name)? {
+        Some(_) => None,
+        None => Some(make(directory, name.as_c_str(), kind)?),
+    };
+    sys::close(directory);
+    Ok(made)
 }
 
 /// Opens the directory that `path` lies in, creating what is missing, and returns it with the last component.
