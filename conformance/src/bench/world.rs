@@ -63,6 +63,9 @@ fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     umount2(unified, MntFlags::MNT_DETACH)?;
+    // Below the mount lies a plain directory, in which crun would make its "cgroup" as a directory with files that
+    // outlives us unseen; on a tmpfs of our own it goes away with this mount namespace.
+    mount(Some("none"), unified, Some("tmpfs"), MsFlags::empty(), Some("size=4m,mode=755"))?;
     Ok(Some(unified.clone()))
 }
 

@@ -3,10 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories below the cgroup mounts whose name has `id` in it.
+/// Cgroups, in any hierarchy that is mounted, whose name has `id` in it.
 fn cgroups(id: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut to_do = vec![PathBuf::from("/sys/fs/cgroup")];
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut to_do: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .filter(|(_, right)| right.starts_with("cgroup"))
+        .filter_map(|(left, _)| left.split(' ').nth(4).map(PathBuf::from))
+        .collect();
     while let Some(directory) = to_do.pop() {
         // Another test's cgroup may vanish between being listed and being read.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
