@@ -262,7 +262,7 @@ fn join(namespaces: &[(BorrowedFd<'_>, i32)]) -> sys::Result<()> {
 }
 
 /// Reports the failure and ends.  Bare.
-fn give_up(report: Fd, error: SysError) -> ! {
+pub(super) fn give_up(report: Fd, error: SysError) -> ! {
     let [a, b] = (error.call as u16).to_ne_bytes();
     let [c, d, e, f] = error.errno.to_ne_bytes();
     // A parent that is gone wants no report.
@@ -271,17 +271,17 @@ fn give_up(report: Fd, error: SysError) -> ! {
 }
 
 /// What comes over the report socket.
-enum Report {
+pub(super) enum Report {
     /// The socket was closed: execve succeeded.
     Closed,
-    /// The stage has made the program's process.
+    /// A descriptor: of the program's process, which the stage has made, or of what else the child was to open.
     Made(OwnedFd),
     /// A call failed.
     Failed(SysError),
 }
 
 /// Takes one record.
-fn receive(report: &OwnedFd) -> Result<Report, CommandError> {
+pub(super) fn receive(report: &OwnedFd) -> Result<Report, CommandError> {
     let mut record = [0u8; 6];
     let (len, fd) = receive_fd(report, &mut record).map_err(nix_refused("recvmsg"))?;
     let [a, b, c, d, e, f] = record;
@@ -296,7 +296,7 @@ fn receive(report: &OwnedFd) -> Result<Report, CommandError> {
 }
 
 /// Receives bytes, and a descriptor when one comes with them (`unix(7)`); close-on-exec from birth.
-pub(super) fn receive_fd(socket: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+fn receive_fd(socket: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut control = nix::cmsg_space!([i32; 1]);
     let mut iov = [io::IoSliceMut::new(bytes)];

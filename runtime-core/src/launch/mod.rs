@@ -8,6 +8,7 @@ mod command;
 pub(crate) mod hooks;
 pub(crate) mod idmap;
 pub(crate) mod netdev;
+mod netlink;
 pub(crate) mod parent;
 pub(crate) mod procfs;
 pub mod protocol;

@@ -461,9 +461,8 @@ impl Parent<'_> {
 
     fn prepare_devices(&mut self) -> Result<(), Error> {
         for planned in &self.plan.host {
-            let HostStep::MoveNetDevice { host, container } = &planned.step else { continue };
+            let HostStep::MoveNetDevice { host, .. } = &planned.step else { continue };
             let info = netdev::prepare(host).map_err(|e| with_origin(failed("", e), &planned.origin))?;
-            self.net_messages.extend(netdev::configure_messages(&info, container));
             self.devices.push(info);
         }
         Ok(())
@@ -473,7 +472,12 @@ impl Parent<'_> {
         let pid = self.pid()?;
         let Some(info) = self.devices.iter().find(|d| d.name == host) else { return Ok(()) };
         let netns = self.proc.namespace(pid, Namespace::Network).map_err(|e| failed("", e))?;
-        netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))
+        let name = netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))?;
+        // A template has become a name, by which delete finds the device.
+        self.save(|state| {
+            let moved = state.net_devices.iter_mut().filter(|device| device.host_name == host);
+            moved.for_each(|device| device.container_name.clone_from(&name));
+        })
     }
 
     /// Listens to the child until `wanted`.

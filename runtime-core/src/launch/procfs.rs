@@ -240,8 +240,6 @@ mod tests {
             let fd = proc.namespace(pid, kind).unwrap();
             assert_eq!(sys::namespace_kind(Fd::from(&fd)).unwrap(), kind.flag(), "{}", kind.name());
         }
-        let directory = proc.process_dir(pid).unwrap();
-        assert!(sys::fstat(Fd::from(&directory)).unwrap().is_dir());
     }
 
     #[test]
@@ -289,7 +287,7 @@ mod tests {
             error.starts_with("open /proc/version: ") || error.starts_with("write /proc/version: "),
             "{error}"
         );
-        let error = proc.process_dir(i32::MAX).unwrap_err().to_string();
-        assert_eq!(error, "open /proc/2147483647: No such file or directory");
+        let error = proc.namespace(i32::MAX, Namespace::User).unwrap_err().to_string();
+        assert_eq!(error, "open /proc/2147483647/ns: No such file or directory");
     }
 }

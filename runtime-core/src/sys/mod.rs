@@ -9,6 +9,7 @@
 
 mod bpf;
 mod fs;
+mod host;
 mod mount;
 mod net;
 mod process;
@@ -16,6 +17,7 @@ mod raw;
 
 pub use bpf::*;
 pub use fs::*;
+pub use host::*;
 pub use mount::*;
 pub use net::*;
 pub use process::*;
