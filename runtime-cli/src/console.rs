@@ -1,8 +1,11 @@
 //! The container's terminal, shown on ours: the pseudoterminal's master arrives over a socket, and everything is
 //! copied between it and our standard input and output.
 
-use std::io::{self, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -15,7 +18,9 @@ use nix::sys::termios::{
     LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
 };
 use nix::unistd::{read, write};
+use orlop_core::spec::MAX_CONFIG_BYTES;
 use orlop_core::sys;
+use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::output::write_all;
@@ -27,10 +32,32 @@ const SILENCE_MS: u16 = 100;
 /// How much is read from it then: more than the kernel can have buffered, yet not without end.
 const LAST_WORDS: usize = 1 << 20;
 
+/// Whether the bundle's process wants a terminal.
+///
+/// A config that cannot be read here cannot be read by the engine either, which says why.
+pub fn is_wanted(bundle: &Path) -> bool {
+    #[derive(Default, Deserialize)]
+    struct Config {
+        process: Process,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Process {
+        terminal: bool,
+    }
+    let mut text = Vec::new();
+    let limit = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
+    let read =
+        File::open(bundle.join("config.json")).and_then(|file| file.take(limit).read_to_end(&mut text));
+    let config: Config = read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    config.process.terminal
+}
+
 /// A place for the container's terminal: a socket pair, of which one end goes to the engine.
 #[derive(Debug)]
 pub struct Offer {
     ours: OwnedFd,
+    master: Arc<Mutex<Option<OwnedFd>>>,
 }
 
 impl Offer {
@@ -41,22 +68,49 @@ impl Offer {
     pub fn new() -> Result<(Self, OwnedFd), Failure> {
         let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
         let (ours, theirs) = pair.map_err(|errno| fault("make a socket pair for the terminal", errno))?;
-        Ok((Self { ours }, theirs))
+        Ok((Self { ours, master: Arc::default() }, theirs))
     }
 
-    /// The console, if the container has one: once its process runs, the master has been sent or never will be.
+    /// Splits into what looks for the terminal during the launch, and what has it afterwards.
+    pub fn split(self) -> (Watcher, Arrival) {
+        let arrival = Arrival { master: Arc::clone(&self.master) };
+        (Watcher { socket: self.ours, master: self.master }, arrival)
+    }
+}
+
+/// Takes the terminal as soon as it was sent: the program must find it as it will be.
+#[derive(Debug)]
+pub struct Watcher {
+    socket: OwnedFd,
+    master: Arc<Mutex<Option<OwnedFd>>>,
+}
+
+impl Watcher {
+    /// Looks once.  What goes wrong is known when the terminal is needed and has not arrived.
+    pub fn look(&self) {
+        let mut place = self.master.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.is_some() {
+            return;
+        }
+        let Ok(Some(raw)) = receive(&self.socket) else { return };
+        *place = adopt(raw).ok().filter(|master| no_carriage_returns(master).is_ok());
+    }
+}
+
+/// The terminal that a [`Watcher`] has taken.
+#[derive(Debug)]
+pub struct Arrival {
+    master: Arc<Mutex<Option<OwnedFd>>>,
+}
+
+impl Arrival {
+    /// The console, once the process runs.
     ///
     /// # Errors
-    /// What arrived is no terminal, or ours cannot be set.
-    pub fn accept(self) -> Result<Option<Console>, Failure> {
-        let Some(raw) =
-            receive(&self.ours).map_err(|errno| fault("receive the container's terminal", errno))?
-        else {
-            return Ok(None);
-        };
-        let master =
-            adopt(raw).map_err(|error| Failure::new(format!("receive the container's terminal: {error}")))?;
-        Console::new(master).map(Some)
+    /// No terminal has arrived, or it cannot be set.
+    pub fn open(self) -> Result<Console, Failure> {
+        let master = self.master.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Console::new(master.ok_or_else(|| Failure::new("the container's terminal has not arrived"))?)
     }
 }
 
@@ -117,7 +171,6 @@ pub type Interests<'a> = [Option<(BorrowedFd<'a>, PollFlags)>; 3];
 
 impl Console {
     fn new(master: OwnedFd) -> Result<Self, Failure> {
-        no_carriage_returns(&master).map_err(|errno| fault("set the container's terminal", errno))?;
         let flags = fcntl(&master, FcntlArg::F_GETFL)
             .map_err(|errno| fault("set the container's terminal", errno))?;
         let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
@@ -275,18 +328,53 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_sent_arrives_as_our_own_descriptor() {
+    fn a_terminal_that_is_sent_is_set_before_the_program_writes() {
         let (offer, theirs) = Offer::new().unwrap();
+        let (watcher, arrival) = offer.split();
+        watcher.look();
         let pty = openpty(None, None).unwrap();
         sys::send_fd(sys::Fd::from(&theirs), b"/dev/pts/0", sys::Fd::from(&pty.master)).unwrap();
-        let raw = receive(&offer.ours).unwrap().expect("a descriptor");
-        let master = adopt(raw).unwrap();
-        assert!(!sys::is_open(sys::Fd(raw)), "the number it came by is closed");
-        no_carriage_returns(&master).unwrap();
+        watcher.look();
         write_all(&pty.slave, b"hi\n").unwrap();
+        drop(watcher);
+        let master = arrival.master.lock().unwrap().take().expect("the terminal");
         let mut text = [0; 16];
-        assert_eq!(read(&pty.master, &mut text), Ok(3));
+        assert_eq!(read(&master, &mut text), Ok(3));
         assert_eq!(&text[..3], b"hi\n", "no carriage return");
+    }
+
+    #[test]
+    fn a_received_descriptor_becomes_our_own() {
+        let (offer, theirs) = Offer::new().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        sys::send_fd(sys::Fd::from(&theirs), b"x", sys::Fd::from(&writer)).unwrap();
+        let raw = receive(&offer.ours).unwrap().expect("a descriptor");
+        let owned = adopt(raw).unwrap();
+        assert!(!sys::is_open(sys::Fd(raw)) || owned.as_raw_fd() == raw, "the number it came by is closed");
+        write_all(&owned, b"y").unwrap();
+        drop((owned, writer));
+        let mut text = [0; 2];
+        assert_eq!(read(&reader, &mut text), Ok(1));
+        assert_eq!(read(&reader, &mut text), Ok(0), "every copy is gone");
+    }
+
+    #[test]
+    fn the_config_says_whether_there_is_a_terminal() {
+        let bundle = std::env::temp_dir().join(format!("orlop-console-{}", std::process::id()));
+        std::fs::create_dir(&bundle).unwrap();
+        for (text, wanted) in [
+            (r#"{"process":{"terminal":true,"args":["sh"]}}"#, true),
+            (r#"{"root":{},"process":{"args":[],"terminal":false}}"#, false),
+            (r#"{"process":{"args":["terminal"]}}"#, false),
+            (r#"{"process":{"terminal":"yes"}}"#, false),
+            ("{}", false),
+            ("{", false),
+        ] {
+            std::fs::write(bundle.join("config.json"), text).unwrap();
+            assert_eq!(is_wanted(&bundle), wanted, "{text}");
+        }
+        std::fs::remove_dir_all(&bundle).unwrap();
+        assert!(!is_wanted(&bundle));
     }
 
     #[test]

@@ -54,3 +54,10 @@ impl fmt::Display for Failure {
         f.write_str(self.message.as_deref().unwrap_or("broken pipe"))
     }
 }
+
+impl From<orlop_core::Error> for Failure {
+    /// The engine's errors are one complete line each.
+    fn from(error: orlop_core::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}

@@ -3,11 +3,6 @@
 //! Nothing here knows how a container is made: every command translates its flags into calls of the engine, and the
 //! engine's answers into runc's output, log lines and exit statuses.
 
-#![expect(
-    dead_code,
-    reason = "the commands over the engine are written against it and wired up when its API lands"
-)]
-
 mod args;
 mod commands;
 mod console;
@@ -19,7 +14,9 @@ mod output;
 mod program;
 mod root;
 mod signals;
+mod socket;
 mod time;
+mod trace;
 
 use std::env;
 use std::process::ExitCode;

@@ -53,6 +53,11 @@ impl Relay {
         made.map_err(|error| fault("make", &self.directory, &error))
     }
 
+    /// Whether `create` has made the directory.
+    pub fn is_prepared(&self) -> bool {
+        self.directory.is_dir()
+    }
+
     /// Binds the container's socket, before its process runs.
     ///
     /// # Errors

@@ -1,13 +1,13 @@
 //! The program around the commands: its name, its global flags, its version, and how it ends.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::args::{self, GLOBAL, Matches, PENDING};
 use crate::commands::{self, Context};
 use crate::failure::Failure;
 use crate::log::{self, Format};
-use crate::{output, root};
+use crate::output;
 
 /// The version of the runtime specification that is implemented.
 const SPEC: &str = "1.3.0";
@@ -71,14 +71,14 @@ fn log_options(global: &Matches) -> Result<log::Options<'_>, Failure> {
 }
 
 fn context(program: &str, global: &Matches) -> Result<Context, Failure> {
-    let rootless = match global.choice("rootless", &["auto", "true", "false", "1", "0"])? {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    };
-    let given: Option<PathBuf> = global.path("root")?;
-    let systemd_cgroup = global.has("systemd-cgroup");
-    Ok(Context { program: program.to_owned(), root: given, systemd_cgroup, rootless })
+    let rootless = global.choice("rootless", &["auto", "true", "false", "1", "0"])?;
+    for (asked, flag) in [(rootless != "auto", "rootless"), (global.has("systemd-cgroup"), "systemd-cgroup")]
+    {
+        if asked {
+            return Err(global.fault(&format!("--{flag} is not available yet")));
+        }
+    }
+    Ok(Context { program: program.to_owned(), root: global.path("root")? })
 }
 
 fn help(program: &str, command: Option<&OsStr>) -> Result<(), Failure> {
@@ -99,14 +99,4 @@ fn unknown_command(program: &str, name: &OsStr) -> Failure {
 fn version(program: &str) -> String {
     let commit = option_env!("ORLOP_COMMIT").map_or_else(String::new, |commit| format!("commit: {commit}\n"));
     format!("{program} version {}\n{commit}spec: {SPEC}\n", env!("CARGO_PKG_VERSION"))
-}
-
-/// Where containers are recorded: where `--root` says, made absolute, or where this caller's are by default.
-pub fn state_root(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    match given {
-        Some(path) => std::path::absolute(path).map_err(|error| {
-            Failure::new(format!("cannot make --root {} absolute: {error}", path.display()))
-        }),
-        None => root::default_root(),
-    }
 }

@@ -1,11 +1,24 @@
 //! One module per command.
 
+mod create;
+mod delete;
+mod exec;
+mod kill;
+mod launch;
+mod list;
+mod plan;
+mod run;
 mod spec;
+mod start;
+mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use orlop_core::{ExitStatus, Runtime};
 
 use crate::args::Matches;
 use crate::failure::Failure;
+use crate::root;
 
 /// What the global flags say to every command.
 #[derive(Debug)]
@@ -14,10 +27,27 @@ pub struct Context {
     pub program: String,
     /// `--root`, if given.
     pub root: Option<PathBuf>,
-    /// `--systemd-cgroup`.
-    pub systemd_cgroup: bool,
-    /// `--rootless`; `None` is auto.
-    pub rootless: Option<bool>,
+}
+
+impl Context {
+    /// The engine on the state root: where `--root` says, or where this caller's containers are by default.
+    ///
+    /// # Errors
+    /// There is no such place.
+    pub fn runtime(&self) -> Result<Runtime, Failure> {
+        let root = match &self.root {
+            Some(path) => std::path::absolute(path).map_err(|error| {
+                Failure::new(format!("cannot make --root {} absolute: {error}", path.display()))
+            })?,
+            None => root::default_root()?,
+        };
+        Ok(Runtime::new(root))
+    }
+
+    /// A failure of a command whose failures begin with its name, as runc's do.
+    pub fn failed(&self, command: &str, failure: Failure) -> Failure {
+        failure.within(&format!("{} {command} failed", self.program))
+    }
 }
 
 /// Runs one command and returns the exit status.
@@ -26,7 +56,40 @@ pub struct Context {
 /// Whatever the command could not do.
 pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     match matches.command().name {
-        "spec" => spec::run(matches).map(|()| 0),
+        "run" => return run::run(context, matches),
+        "exec" => return exec::run(context, matches),
+        "create" => create::run(context, matches),
+        "start" => start::run(context, matches),
+        "kill" => kill::run(context, matches),
+        "delete" => delete::run(context, matches),
+        "state" => state::run(context, matches),
+        "list" => list::run(context, matches),
+        "spec" => spec::run(matches),
+        "plan" => plan::run(matches),
         name => Err(Failure::new(format!("{} {name} is not available yet", context.program))),
     }
+    .map(|()| 0)
+}
+
+/// The exit status of the process as ours: 128 and the signal's number for one that a signal ended.
+fn exit_status(status: ExitStatus) -> u8 {
+    u8::try_from(status.code()).unwrap_or(u8::MAX)
+}
+
+/// Writes a file beside the one it replaces, so that a reader finds all of it or none.
+pub fn write_atomically(path: &Path, text: &[u8]) -> Result<(), Failure> {
+    let fault = |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+    let Some(name) = path.file_name() else {
+        return Err(Failure::new(format!("cannot write {}: it names no file", path.display())));
+    };
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(temporary);
+    let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error| {
+        // Nothing was there before us under this name, and nothing is to stay.
+        let _ = std::fs::remove_file(&temporary);
+        fault(error)
+    })
 }

@@ -1,0 +1,220 @@
+//! `orlop exec`: another program in a running container.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use oci_spec::runtime::{Capability, Process};
+use orlop_core::ExecOptions;
+use orlop_core::spec::MAX_CONFIG_BYTES;
+
+use super::launch::{Told, console_socket, offer_console, preserve_fds};
+use super::{Context, exit_status};
+use crate::args::Matches;
+use crate::console::Arrival;
+use crate::failure::Failure;
+use crate::foreground::Foreground;
+use crate::signals::Signals;
+
+/// The status when no program ran, which a program's own could not be told from otherwise.
+const NOT_RUN: u8 = 255;
+
+pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
+    exec(context, matches).map_err(|failure| failure.within("exec failed").with_status(NOT_RUN))
+}
+
+fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
+    let mut told = Told::new(matches)?;
+    let mut options = options(matches, &told)?;
+    let detach = matches.has("detach");
+    let terminal =
+        options.process.as_ref().map_or(options.terminal, |process| process.terminal().unwrap_or(false));
+    check_console(context, &options, terminal, detach)?;
+    let container = context.runtime()?.open(matches.id()?)?;
+    if detach {
+        let process = container.exec(options);
+        told.write_trace();
+        let process = process?;
+        return told.tell(process.pid(), &process).map(|()| 0);
+    }
+    let arrival = if terminal && options.console_socket.is_none() {
+        Some(offer_console(&mut options.console_socket, &mut options.observer)?)
+    } else {
+        None
+    };
+    let signals = Signals::collect()?;
+    let process = container.exec(options);
+    told.write_trace();
+    let process = process?;
+    told.tell(process.pid(), &process)?;
+    let console = arrival.map(Arrival::open).transpose()?;
+    // What the program leaves behind goes to the container's first process, not to us.
+    let mut foreground = Foreground { signals, console, notify: None, adopts: false };
+    foreground.serve(process.as_fd(), process.pid())?;
+    Ok(exit_status(process.wait()?))
+}
+
+/// A terminal has one place to go to: the socket, or, in the foreground, ours.
+fn check_console(
+    context: &Context,
+    options: &ExecOptions,
+    terminal: bool,
+    detach: bool,
+) -> Result<(), Failure> {
+    let program = &context.program;
+    match (terminal, options.console_socket.is_some()) {
+        (true, false) if detach => Err(Failure::new(format!(
+            "cannot allocate tty if {program} will detach without setting console socket"
+        ))),
+        (false, true) => Err(Failure::new(format!(
+            "cannot use console socket if {program} will not detach or allocate tty"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
+    if matches.has("cgroup") {
+        return Err(matches.fault("--cgroup is not available yet"));
+    }
+    let process = matches.path("process")?.map(|path| read_process(&path)).transpose()?;
+    if process.is_none() && matches.operands.len() < 2 {
+        return Err(matches.fault("missing COMMAND, or --process"));
+    }
+    let args = matches.operands[1..].iter().map(|arg| match arg.to_str() {
+        Some(arg) => Ok(arg.to_owned()),
+        None => Err(matches.fault(&format!("argument \"{}\" is not valid UTF-8", arg.to_string_lossy()))),
+    });
+    Ok(ExecOptions {
+        process,
+        args: args.collect::<Result<_, _>>()?,
+        cwd: matches.path("cwd")?,
+        env: environment(matches)?,
+        terminal: matches.has("tty"),
+        user: matches.text("user")?.map(|text| user(matches, text)).transpose()?,
+        additional_gids: gids(matches)?,
+        selinux_label: matches.text("process-label")?.map(str::to_owned),
+        apparmor_profile: matches.text("apparmor")?.map(str::to_owned),
+        no_new_privileges: matches.has("no-new-privs"),
+        capabilities: capabilities(matches)?,
+        console_socket: console_socket(matches)?,
+        preserve_fds: preserve_fds(matches)?,
+        ignore_paused: matches.has("ignore-paused"),
+        observe: told.observe(),
+        observer: told.observer(),
+        ..ExecOptions::default()
+    })
+}
+
+/// Reads a process.json.
+fn read_process(path: &Path) -> Result<Process, Failure> {
+    let mut text = Vec::new();
+    let limit = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
+    read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::new(format!("{} is no process: {error}", path.display())))
+}
+
+fn environment(matches: &Matches) -> Result<Vec<String>, Failure> {
+    let env = matches.texts("env")?;
+    match env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
+        Some(bad) => Err(matches.fault(&format!("invalid environment variable: \"{bad}\""))),
+        None => Ok(env),
+    }
+}
+
+/// `UID[:GID]`.
+fn user(matches: &Matches, text: &str) -> Result<(u32, Option<u32>), Failure> {
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (uid, Some(gid)),
+        None => (text, None),
+    };
+    let number = |text: &str| text.parse::<u32>().ok();
+    let parsed = match gid {
+        Some(gid) => number(uid).zip(number(gid)).map(|(uid, gid)| (uid, Some(gid))),
+        None => number(uid).map(|uid| (uid, None)),
+    };
+    parsed.ok_or_else(|| matches.fault(&format!("--user \"{text}\" is not UID[:GID] in numbers")))
+}
+
+/// Groups, each flag one or several behind commas.
+fn gids(matches: &Matches) -> Result<Vec<u32>, Failure> {
+    let texts = matches.texts("additional-gids")?;
+    let each = texts.iter().flat_map(|text| text.split(','));
+    each.map(|text| {
+        text.parse()
+            .map_err(|_| matches.fault(&format!("--additional-gids \"{text}\" is not a group number")))
+    })
+    .collect()
+}
+
+/// Capabilities by name; one that this version does not know is warned about, as the specification asks for those
+/// of config.json.
+fn capabilities(matches: &Matches) -> Result<Vec<Capability>, Failure> {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for text in matches.texts("cap")? {
+        match serde_json::from_value(serde_json::Value::from(text.to_ascii_uppercase())) {
+            Ok(capability) => known.push(capability),
+            Err(_) => unknown.push(text),
+        }
+    }
+    if !unknown.is_empty() {
+        log::warn!("ignoring unknown or unavailable capabilities: [{}]", unknown.join(" "));
+    }
+    Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::find_command;
+    use std::ffi::OsString;
+
+    fn matches(line: &str) -> Matches {
+        let args = line.split(' ').map(OsString::from).collect();
+        find_command("exec").unwrap().parse("orlop", args).unwrap()
+    }
+
+    fn read(line: &str) -> Result<ExecOptions, Failure> {
+        let matches = matches(line);
+        options(&matches, &Told::new(&matches)?)
+    }
+
+    #[test]
+    fn flags_become_options() {
+        let options = read(
+            "-u 7:8 -g 1,2 -g 3 -e A=1 -e B= -c CAP_KILL -c cap_chown --cwd /x -t --no-new-privs c1 ls -l",
+        )
+        .unwrap();
+        assert_eq!(options.args, ["ls", "-l"]);
+        assert_eq!(options.user, Some((7, Some(8))));
+        assert_eq!(options.additional_gids, [1, 2, 3]);
+        assert_eq!(options.env, ["A=1", "B="]);
+        assert_eq!(options.capabilities, [Capability::Kill, Capability::Chown]);
+        assert_eq!(options.cwd.as_deref(), Some(Path::new("/x")));
+        assert!(options.terminal && options.no_new_privileges && !options.ignore_paused);
+        assert_eq!(read("-u 7 c1 ls").unwrap().user, Some((7, None)));
+    }
+
+    #[test]
+    fn faults_name_the_flag() {
+        for (line, expected) in [
+            ("c1", "missing COMMAND, or --process"),
+            ("-u root c1 ls", "--user \"root\" is not UID[:GID] in numbers"),
+            ("-u 1: c1 ls", "--user \"1:\" is not UID[:GID] in numbers"),
+            ("-u -1 c1 ls", "--user \"-1\" is not UID[:GID] in numbers"),
+            ("-g wheel c1 ls", "--additional-gids \"wheel\" is not a group number"),
+            ("-e NAME c1 ls", "invalid environment variable: \"NAME\""),
+            ("-e =x c1 ls", "invalid environment variable: \"=x\""),
+            ("--cwd= c1 ls", "--cwd is empty"),
+            ("--cgroup x c1 ls", "--cgroup is not available yet"),
+        ] {
+            let message = read(line).unwrap_err().message.unwrap();
+            assert_eq!(message, format!("orlop exec: {expected} (see orlop exec --help)"), "{line}");
+        }
+        let message = read("-p /nonexistent c1").unwrap_err().message.unwrap();
+        assert!(message.starts_with("cannot read /nonexistent: No such file"), "{message}");
+    }
+}
