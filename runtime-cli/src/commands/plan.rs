@@ -25,7 +25,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
     };
     // Nothing is recorded, so there need not be a place for records.
     let plan = Runtime::new(PathBuf::new()).plan(&options)?;
-    let mut text = if format == "json" { plan.to_json() } else { plan.render_text() };
+    let mut text = if format == "json" { format!("{:#}", plan.to_json()) } else { plan.render_text() };
     if !text.ends_with('\n') {
         text.push('\n');
     }

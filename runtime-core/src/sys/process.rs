@@ -541,6 +541,15 @@ pub fn pidfd_send_signal(pidfd: Fd, signal: i32) -> Result<()> {
     unsafe { call!(Call::PidfdSendSignal, SYS_pidfd_send_signal, pidfd, signal, none, 0u32) }.map(drop)
 }
 
+/// A copy of the descriptor `target` of the process of `pidfd` (`pidfd_getfd(2)`, Linux 5.6).
+///
+/// # Errors
+/// Those of `pidfd_getfd(2)`.
+pub fn pidfd_getfd(pidfd: Fd, target: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    unsafe { call!(Call::PidfdOpen, SYS_pidfd_getfd, pidfd, target, 0u32) }.map(fd).map(own)
+}
+
 /// The process id of the caller.
 #[must_use]
 pub fn getpid() -> i32 {
