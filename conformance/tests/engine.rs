@@ -1,11 +1,10 @@
 //! What engines ask of a runtime beyond the spec: readiness, pidfds; and what Orlop alone has: plan and trace.
 
 use std::fs;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use conformance::harness::{Container, Kind, beyond_runc, kind};
-use conformance::sys;
+use conformance::harness::{ConsoleSocket, Container, Kind, beyond_runc, kind};
 use serde_json::Value;
 
 /// sd_notify(3): the container's word reaches the socket that the runtime was started with.
@@ -33,11 +32,9 @@ fn a_pidfd_is_sent() {
         return;
     }
     let container = Container::new();
-    let path = container.directory().join("pidfd.sock");
-    let listener = UnixListener::bind(&path).expect("a socket can be made");
-    container.create_with(&["--pidfd-socket", &path.to_string_lossy()]).ok();
-    let (stream, _) = listener.accept().expect("the runtime connects");
-    let (descriptor, _) = sys::receive_descriptor(&stream).expect("a descriptor is sent");
+    let socket = ConsoleSocket::new(container.directory());
+    container.create_with(&["--pidfd-socket", &socket.path.to_string_lossy()]).ok();
+    let descriptor = socket.descriptor();
     let info =
         fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&descriptor)));
     let info = info.expect("procfs");

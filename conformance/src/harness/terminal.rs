@@ -88,7 +88,7 @@ impl Console {
     }
 }
 
-/// Where a runtime sends the master of a container's terminal (`--console-socket`).
+/// Where a runtime sends the master of a container's terminal (`--console-socket`), or another descriptor.
 #[derive(Debug)]
 pub struct ConsoleSocket {
     listener: UnixListener,
@@ -114,12 +114,20 @@ impl ConsoleSocket {
     /// When none was.
     #[must_use]
     pub fn console(&self) -> Console {
+        Console::new(self.descriptor())
+    }
+
+    /// Takes the descriptor that was sent.
+    ///
+    /// # Panics
+    /// When none was.
+    #[must_use]
+    pub fn descriptor(&self) -> OwnedFd {
         let mut watched = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        assert_eq!(poll(&mut watched, limit), Ok(1), "nobody connected to the console socket");
+        assert_eq!(poll(&mut watched, limit), Ok(1), "nobody connected to the socket");
         let (stream, _) = self.listener.accept().expect("a connection is waiting");
-        let (master, _) = sys::receive_descriptor(&stream).expect("a terminal is sent");
-        Console::new(master)
+        sys::receive_descriptor(&stream).expect("a descriptor is sent").0
     }
 }
 
