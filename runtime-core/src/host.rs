@@ -33,6 +33,7 @@ pub fn gather() -> Result<HostFacts, CgroupError> {
         own_cgroups,
         apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        kcore: Path::new("/proc/kcore").exists(),
     })
 }
 

@@ -52,6 +52,7 @@ fn root() -> HostFacts {
         own_cgroups,
         apparmor: false,
         selinux: false,
+        kcore: true,
     }
 }
 
@@ -254,6 +255,8 @@ fn mount_options() {
             {"destination": "/e", "type": "ext4", "source": "/dev/vdb", "options": ["ro", "iversion", "data=ordered"]},
             {"destination": "/f", "type": "overlay", "source": "overlay", "options": ["lowerdir=/l1:/l2", "upperdir=/u", "workdir=/w"]},
             {"destination": "/a", "options": ["remount", "ro", "nosuid", "rprivate"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+            {"destination": "/dev", "options": ["remount", "ro", "noexec"]},
             {"destination": "/proc/uptime", "type": "bind", "source": "/lxcfs/uptime", "options": ["bind"]},
         ])),
     );

@@ -17,11 +17,7 @@ pub(super) fn compile(
     steps: &mut Steps,
     report: &mut Report,
 ) {
-    let mut shown = cgroup_mounts(&input.facts.cgroups, groups.placement.as_ref());
-    if entry.given.typ().as_deref() == Some("cgroup2") {
-        shown.retain(|m| m.fs_type == "cgroup2");
-        shown.iter_mut().for_each(|m| m.directory.clear());
-    }
+    let shown = hierarchies(input, groups, entry);
     if shown.is_empty() {
         report.fault(format!("{}.type", entry.at), "this host has no such cgroup hierarchy mounted");
         return;
@@ -42,6 +38,21 @@ pub(super) fn compile(
             steps.push(ChildStep::Symlink { target: c_string(&hierarchy.directory), path }, entry.at.clone());
         }
     }
+}
+
+/// The hierarchies that are shown: of a hybrid host, those of version 1 for `cgroup`, as runc does, and the one of version 2
+/// for `cgroup2`.
+fn hierarchies(input: &Input<'_>, groups: &Groups, entry: &Entry<'_>) -> Vec<CgroupMount> {
+    let mut shown = cgroup_mounts(&input.facts.cgroups, groups.placement.as_ref());
+    if entry.given.typ().as_deref() == Some("cgroup2") {
+        shown.retain(|m| m.fs_type == "cgroup2");
+        shown.iter_mut().for_each(|m| m.directory.clear());
+    } else if shown.len() > 1 {
+        shown.retain(|m| m.fs_type == "cgroup");
+        // The kernel lists the newest first; people expect the order in which they were mounted.
+        shown.reverse();
+    }
+    shown
 }
 
 /// The instances of version 1 exist already: their options are what they are.

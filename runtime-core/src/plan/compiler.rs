@@ -104,18 +104,19 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
     let mut steps = Steps::default();
     namespaces::child_steps(&input, &mut steps);
     rootfs::open(&input, &mut steps, &mut report);
-    let trees = mounts::compile(&input, &groups, &mut steps, &mut report);
+    let mut mounted = mounts::compile(&input, &groups, &mut steps, &mut report);
     devices::compile(&input, &mut steps, &mut report);
     process::before_pivot(&input, &mut steps);
-    mounts::late_read_only(&mut steps, &mut report);
+    mounts::late_read_only(&mut mounted, &mut steps, &mut report);
     finish_before_pivot(&input, &groups, &mut steps);
     rootfs::enter(&input, &mut steps);
     rootfs::settle(&input, &mut steps, &mut report);
     sysctl::compile(&input, &mut steps);
     rootfs::restrict(&input, &mut steps);
-    let mut plan = Plan { clone: namespaces::clone_spec(&input, &groups, trees.len()), ..Plan::default() };
+    let mut plan =
+        Plan { clone: namespaces::clone_spec(&input, &groups, mounted.trees.len()), ..Plan::default() };
     plan.program = process::compile(&input, &mut steps, &mut report);
-    plan.host = host::compile(&input, &groups, trees, &steps, &mut report);
+    plan.host = host::compile(&input, &groups, mounted.trees, &steps, &mut report);
     plan.hooks_later = hooks::later(input.spec);
     plan.child = steps.0;
     plan.warnings = report.warnings;

@@ -94,7 +94,8 @@ pub(super) fn compile(input: &Input<'_>, steps: &mut Steps, report: &mut Report)
         steps.push(ChildStep::Device(compile_one(device, bind, &at, report)), at);
     }
     for (path, target) in LINKS {
-        if !overridden(path) {
+        let known = path != "/dev/core" || input.facts.kcore;
+        if known && !overridden(path) {
             let step = ChildStep::Symlink { target: c_string(target), path: c_string(path) };
             steps.push(step, "default symbolic links");
         }

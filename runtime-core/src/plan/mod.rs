@@ -65,6 +65,8 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// There is a `/proc/kcore`, to which `/dev/core` links.
+    pub kcore: bool,
 }
 
 /// What the command line, or the embedding program, adds to the configuration.

@@ -75,38 +75,42 @@ impl Entry<'_> {
     }
 }
 
-/// The mounts of the configuration, in its order, and what engines add to them.  Returns the parent's steps for trees that
-/// the child could not open.
-pub(super) fn compile(
-    input: &Input<'_>,
-    groups: &Groups,
-    steps: &mut Steps,
-    report: &mut Report,
-) -> Vec<Planned<HostStep>> {
-    let mut trees = Vec::new();
+/// What the mounts leave to be done elsewhere.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// The parent's steps, for trees that the child could not open.
+    pub(super) trees: Vec<Planned<HostStep>>,
+    /// Mounts that become read-only when what they hold is made.
+    late: Vec<Planned<ChildStep>>,
+}
+
+/// The mounts of the configuration, in its order, and what engines add to them.
+pub(super) fn compile(input: &Input<'_>, groups: &Groups, steps: &mut Steps, report: &mut Report) -> Rest {
+    let mut rest = Rest::default();
     let entries = read(input);
     if !entries.is_empty() && !input.namespaces.has(Namespace::Mount) {
         report.fault("mounts", "needs a mount namespace in linux.namespaces: the mounts would be the host's");
-        return trees;
+        return rest;
     }
     for (index, entry) in entries.iter().enumerate() {
         if !check(input, entry, report) {
             continue;
         }
+        let below = || has_something_below(input, &entries, index);
         if entry.options.remount {
-            remount(entry, steps, report);
+            let late = entry.options.read_only() && below();
+            remount(entry, steps, late.then_some(&mut rest.late), report);
         } else if entry.is_bind() {
-            bind(input, entry, steps, &mut trees, report);
+            bind(input, entry, steps, &mut rest.trees, report);
         } else if entry.is_cgroup() {
             cgroups::await_group(input, groups, steps);
             cgroup_mounts::compile(input, groups, entry, steps, report);
         } else {
-            let below = has_something_below(input, &entries, index);
-            new(input, entry, below, steps, report);
+            new(input, entry, below(), steps, report);
         }
     }
     notify_socket(input, steps, report);
-    trees
+    rest
 }
 
 fn read<'a>(input: &Input<'a>) -> Vec<Entry<'a>> {
@@ -176,8 +180,13 @@ fn has_something_below(input: &Input<'_>, entries: &[Entry<'_>], index: usize) -
         || input.options.notify_socket.is_some() && below(Path::new(NOTIFY_DIRECTORY))
 }
 
-/// `remount`: other attributes for a mount that is there.
-fn remount(entry: &Entry<'_>, steps: &mut Steps, report: &mut Report) {
+/// `remount`: other attributes for a mount that is there; with `late`, read-only only when what it holds is made.
+fn remount(
+    entry: &Entry<'_>,
+    steps: &mut Steps,
+    late: Option<&mut Vec<Planned<ChildStep>>>,
+    report: &mut Report,
+) {
     let options = &entry.options;
     let at = format!("{}.options", entry.at);
     if !options.data.is_empty() || !options.superblock.is_empty() {
@@ -190,12 +199,22 @@ fn remount(entry: &Entry<'_>, steps: &mut Steps, report: &mut Report) {
         report.fault(at, message);
         return;
     }
-    let step = ChildStep::ChangeMount {
+    let change = |attributes| ChildStep::ChangeMount {
         destination: c_path(&entry.destination),
-        attributes: options.attributes,
-        recursive_attributes: options.recursive,
-        propagation: options.propagation.clone(),
+        attributes,
+        recursive_attributes: MountAttr::default(),
+        propagation: Vec::new(),
     };
+    let mut step = change(options.attributes);
+    if let ChildStep::ChangeMount { attributes, recursive_attributes, propagation, .. } = &mut step {
+        *recursive_attributes = options.recursive;
+        propagation.clone_from(&options.propagation);
+        if let Some(late) = late {
+            attributes.set &= !attr::RDONLY;
+            let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+            late.push(Planned { step: change(read_only), origin: entry.at.clone() });
+        }
+    }
     steps.push(step, entry.at.clone());
 }
 
@@ -426,7 +445,7 @@ fn notify_socket(input: &Input<'_>, steps: &mut Steps, report: &mut Report) {
 }
 
 /// Makes read-only what had to be written first.
-pub(super) fn late_read_only(steps: &mut Steps, report: &mut Report) {
+pub(super) fn late_read_only(rest: &mut Rest, steps: &mut Steps, report: &mut Report) {
     let late = |s: &Planned<ChildStep>| match &s.step {
         ChildStep::Mount(mount) if mount.late_read_only => {
             Some((mount.destination.clone(), s.origin.clone()))
@@ -443,4 +462,5 @@ pub(super) fn late_read_only(steps: &mut Steps, report: &mut Report) {
     for (destination, origin) in found {
         steps.push(ChildStep::LateReadOnly { destination, attributes }, origin);
     }
+    steps.0.append(&mut rest.late);
 }

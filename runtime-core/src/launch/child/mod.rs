@@ -240,6 +240,10 @@ impl Context<'_> {
             ChildStep::RootPropagation { flags } => rootfs::set_propagation(self, *flags),
             ChildStep::OpenRoot { path } => rootfs::open_root(self, path),
             ChildStep::LocateRoot { path } => rootfs::locate_root(self, path),
+            ChildStep::MakeDirectory { path } => rootfs::make_directory(self, path),
+            ChildStep::ChangeMount { destination, attributes, recursive_attributes, propagation } => {
+                mounts::change(self, destination, attributes, recursive_attributes, propagation)
+            }
             ChildStep::Mount(mount) => mounts::mount(self, mount),
             ChildStep::LateReadOnly { attributes, .. } => mounts::late_read_only(self, attributes),
             ChildStep::Device(device) => rootfs::device(self, device),

@@ -41,6 +41,28 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     if m.late_read_only { remember(cx, tree) } else { close_tree(cx, m, tree) }
 }
 
+/// Changes the mount at `destination` (`remount`); the kernel refuses a place where none is.
+pub fn change(
+    cx: &Context<'_>,
+    destination: &CStr,
+    attributes: &MountAttr,
+    recursive: &MountAttr,
+    propagation: &[(u64, bool)],
+) -> Result<()> {
+    let target = path::locate(cx.root(), destination)?;
+    if !is_nothing(attributes) {
+        set_attached(target, false, attributes)?;
+    }
+    if !is_nothing(recursive) {
+        sys::mount_setattr(target, true, recursive)?;
+    }
+    for (flags, tree) in propagation {
+        set_propagation(target, *tree, *flags)?;
+    }
+    sys::close(target);
+    Ok(())
+}
+
 /// Closes a tree that was opened here; the slots stay, as a later mount may name them.
 fn close_tree(_: &Context<'_>, m: &Mount, tree: Fd) -> Result<()> {
     if !matches!(m.source, MountSource::Tree { .. }) {

@@ -55,6 +55,13 @@ fn make_parent_private(directory: Fd) -> Result<()> {
     Err(SysError { call: Call::Statx, errno: libc::ELOOP })
 }
 
+/// Makes a directory that is missing.
+pub fn make_directory(cx: &Context<'_>, directory: &CStr) -> Result<()> {
+    let made = path::locate_or_create(cx.root(), directory, Kind::Directory)?;
+    sys::close(made);
+    Ok(())
+}
+
 /// Makes a device node, or shows the host's.
 pub fn device(cx: &Context<'_>, d: &Device) -> Result<()> {
     if d.bind {
