@@ -183,3 +183,50 @@ fn output_that_nobody_reads_is_no_error_message() {
     assert_eq!(stderr(&output), "");
     assert_eq!(output.status.code(), Some(141));
 }
+
+#[test]
+fn a_container_that_is_not_there_is_an_error_and_for_a_forced_delete_none() {
+    let scratch = Scratch::new("absent");
+    for line in ["state c1", "kill c1", "kill c1 9", "start c1", "delete c1"] {
+        let output = scratch.run(&format!("--root state {line}"));
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(stderr(&output).contains("container does not exist"), "{line}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{line}");
+    }
+    assert_eq!(scratch.run("--root state exec c1 true").status.code(), Some(255));
+    let output = scratch.run("--root state delete --force c1 c2");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let several = scratch.run("--root state delete c1 c2");
+    assert_eq!(stderr(&several).lines().count(), 2, "each one is reported: {}", stderr(&several));
+    assert!(!scratch.0.join("state").exists(), "nothing is made for a question");
+}
+
+#[test]
+fn an_empty_list_has_runcs_forms() {
+    let scratch = Scratch::new("list");
+    assert_eq!(stdout(&scratch.run("--root state list --format json")), "null\n");
+    assert_eq!(stdout(&scratch.run("--root state list -q")), "");
+    let table = "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n";
+    assert_eq!(stdout(&scratch.run("--root state list")), table);
+}
+
+#[test]
+fn a_terminal_and_a_console_socket_need_each_other() {
+    let scratch = Scratch::new("console");
+    fs::write(scratch.0.join("config.json"), r#"{"process":{"terminal":true}}"#).unwrap();
+    let expected = "cannot allocate tty if orlop will detach without setting console socket";
+    for line in ["run -d c1", "create c1"] {
+        let output = scratch.run(&format!("--root state {line}"));
+        assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
+    }
+    fs::write(scratch.0.join("config.json"), r#"{"process":{"terminal":false}}"#).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(scratch.0.join("s")).unwrap();
+    let expected = "cannot use console socket if orlop will not detach or allocate tty";
+    for line in ["run -d --console-socket s c1", "create --console-socket s c1", "run --console-socket s c1"]
+    {
+        let output = scratch.run(&format!("--root state {line}"));
+        assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
+    }
+    let output = scratch.run("--root state create --console-socket none c1");
+    assert!(stderr(&output).contains("cannot connect to none: No such file"), "{}", stderr(&output));
+}

@@ -9,7 +9,7 @@ use oci_spec::runtime::{Capability, Process};
 use orlop_core::ExecOptions;
 use orlop_core::spec::MAX_CONFIG_BYTES;
 
-use super::launch::{Told, console_socket, offer_console, preserve_fds};
+use super::launch::{Told, check_console, console_socket, offer_console, preserve_fds};
 use super::{Context, exit_status};
 use crate::args::Matches;
 use crate::console::Arrival;
@@ -30,7 +30,7 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let detach = matches.has("detach");
     let terminal =
         options.process.as_ref().map_or(options.terminal, |process| process.terminal().unwrap_or(false));
-    check_console(context, &options, terminal, detach)?;
+    check_console(context, terminal, options.console_socket.is_some(), detach)?;
     let container = context.runtime()?.open(matches.id()?)?;
     if detach {
         let process = container.exec(options);
@@ -53,25 +53,6 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let mut foreground = Foreground { signals, console, notify: None, adopts: false };
     foreground.serve(process.as_fd(), process.pid())?;
     Ok(exit_status(process.wait()?))
-}
-
-/// A terminal has one place to go to: the socket, or, in the foreground, ours.
-fn check_console(
-    context: &Context,
-    options: &ExecOptions,
-    terminal: bool,
-    detach: bool,
-) -> Result<(), Failure> {
-    let program = &context.program;
-    match (terminal, options.console_socket.is_some()) {
-        (true, false) if detach => Err(Failure::new(format!(
-            "cannot allocate tty if {program} will detach without setting console socket"
-        ))),
-        (false, true) => Err(Failure::new(format!(
-            "cannot use console socket if {program} will not detach or allocate tty"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {

@@ -9,9 +9,9 @@ use std::process;
 use orlop_core::sys;
 use orlop_core::{CreateOptions, Half, Observe, Runtime};
 
-use super::write_atomically;
+use super::{Context, write_atomically};
 use crate::args::Matches;
-use crate::console::{Arrival, Offer};
+use crate::console::{self, Arrival, Offer};
 use crate::failure::Failure;
 use crate::notify::Relay;
 use crate::socket;
@@ -53,6 +53,16 @@ impl Launch {
             ..CreateOptions::default()
         };
         Ok(Self { options, relay, told })
+    }
+
+    /// Whether the process has a terminal, which then must have somewhere to go.
+    ///
+    /// # Errors
+    /// Terminal and console socket do not fit together.
+    pub fn has_terminal(&self, context: &Context, detach: bool) -> Result<bool, Failure> {
+        let terminal = console::is_wanted(&self.options.bundle);
+        check_console(context, terminal, self.options.console_socket.is_some(), detach)?;
+        Ok(terminal)
     }
 
     /// Makes the directory of the container's notify socket, if it has one.
@@ -140,6 +150,23 @@ pub fn offer_console(
         }
     }));
     Ok(arrival)
+}
+
+/// A terminal has one place to go to: the socket, or, in the foreground, ours.
+///
+/// # Errors
+/// It has none, or there is no terminal; in runc's words, which engines know.
+pub fn check_console(context: &Context, terminal: bool, socket: bool, detach: bool) -> Result<(), Failure> {
+    let program = &context.program;
+    match (terminal, socket) {
+        (true, false) if detach => Err(Failure::new(format!(
+            "cannot allocate tty if {program} will detach without setting console socket"
+        ))),
+        (false, true) => Err(Failure::new(format!(
+            "cannot use console socket if {program} will not detach or allocate tty"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// `--console-socket`, connected.

@@ -9,7 +9,7 @@ use orlop_core::{Container, Process, Runtime};
 use super::launch::{Launch, forget, offer_console};
 use super::{Context, exit_status};
 use crate::args::Matches;
-use crate::console::{self, Arrival};
+use crate::console::Arrival;
 use crate::failure::Failure;
 use crate::foreground::Foreground;
 use crate::notify::Proxy;
@@ -23,6 +23,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 fn detached(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let runtime = context.runtime()?;
     let mut launch = Launch::new(&runtime, matches)?;
+    launch.has_terminal(context, true)?;
     let notify = listen(&launch)?;
     let ran = runtime.run(launch.options);
     launch.told.write_trace();
@@ -45,7 +46,7 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         set_child_subreaper(true)
             .map_err(|errno| Failure::new(format!("cannot become a subreaper: {}", errno.desc())))?;
     }
-    let terminal = if launch.options.console_socket.is_none() && console::is_wanted(&launch.options.bundle) {
+    let terminal = if launch.has_terminal(context, false)? && launch.options.console_socket.is_none() {
         Some(offer_console(&mut launch.options.console_socket, &mut launch.options.observer)?)
     } else {
         None
