@@ -40,22 +40,46 @@ impl Relay {
         self.directory.join(SOCKET)
     }
 
-    /// Makes the directory.
+    /// Makes the directory, and tells whether it is ours: where the id is taken, its container has one already, and the
+    /// engine is about to say so.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn prepare(&self) -> Result<(), Failure> {
-        let parent = self.directory.parent().unwrap_or(&self.directory);
-        let private = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+    pub fn prepare(&self) -> Result<bool, Failure> {
+        let all = self.directory.parent().unwrap_or(&self.directory);
+        // Sticky as the engine makes its root: what lies in $XDG_RUNTIME_DIR is cleaned up as unused otherwise.
+        let private = DirBuilder::new().recursive(true).mode(0o1700).create(all);
+        private.map_err(|error| fault("make", all, &error))?;
         // The container sees this one, whatever user it runs as; its parent keeps everybody else out.
-        let made =
-            private.and_then(|()| DirBuilder::new().recursive(true).mode(0o755).create(&self.directory));
-        made.map_err(|error| fault("make", &self.directory, &error))
+        match DirBuilder::new().mode(0o755).create(&self.directory) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_taken() => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let hint = "a launch that was killed has left it; delete --force removes it";
+                Err(fault("make", &self.directory, &io::Error::new(error.kind(), hint)))
+            }
+            Err(error) => Err(fault("make", &self.directory, &error)),
+        }
+    }
+
+    /// Whether there is a container of this id.
+    fn is_taken(&self) -> bool {
+        let root = self.directory.parent().and_then(Path::parent);
+        root.zip(self.directory.file_name()).is_some_and(|(root, id)| root.join(id).exists())
     }
 
     /// Whether `create` has made the directory.
     pub fn is_prepared(&self) -> bool {
         self.directory.is_dir()
+    }
+
+    /// Removes the directory, if there is one.
+    pub fn remove(&self) {
+        if fs::symlink_metadata(&self.directory).is_ok()
+            && let Err(error) = fs::remove_dir_all(&self.directory)
+        {
+            log::warn!("cannot remove {}: {error}", self.directory.display());
+        }
     }
 
     /// Binds the container's socket, before its process runs.
@@ -78,12 +102,7 @@ impl Relay {
 
 /// Removes what a container's relay left; there is nothing for a container without one.
 pub fn remove(root: &Path, id: &str) {
-    let directory = directory(root, id);
-    if fs::symlink_metadata(&directory).is_ok()
-        && let Err(error) = fs::remove_dir_all(&directory)
-    {
-        log::warn!("cannot remove {}: {error}", directory.display());
-    }
+    Relay { directory: directory(root, id) }.remove();
 }
 
 fn directory(root: &Path, id: &str) -> PathBuf {
@@ -191,7 +210,11 @@ mod tests {
         let manager_path = root.join("manager.sock");
         let manager = UnixDatagram::bind(&manager_path).unwrap();
         let relay = Relay { directory: directory(&root, "c1") };
-        relay.prepare().unwrap();
+        assert!(relay.prepare().unwrap());
+        let again = relay.prepare().unwrap_err().message.unwrap();
+        assert!(again.contains("delete --force removes it"), "{again}");
+        fs::create_dir(root.join("c1")).unwrap();
+        assert!(!relay.prepare().unwrap(), "the socket of a container is not taken over");
         let mut proxy = relay.listen(manager_path.as_os_str()).unwrap();
         let container = UnixDatagram::unbound().unwrap();
         container.send_to(b"STATUS=warming up", relay.socket()).unwrap();

@@ -1,6 +1,7 @@
 //! `orlop create`.
 
-use super::{Context, launch::Launch};
+use super::Context;
+use super::launch::{Launch, withdraw};
 use crate::args::Matches;
 use crate::failure::Failure;
 
@@ -15,12 +16,13 @@ fn create(context: &Context, matches: &Matches) -> Result<(), Failure> {
     launch.prepare_relay()?;
     let created = runtime.create(launch.options);
     launch.told.write_trace();
-    let container = created?;
+    let container = created.inspect_err(|_| withdraw(launch.relay.as_ref()))?;
     let told =
         container.pidfd().map_err(Failure::from).and_then(|pidfd| launch.told.tell(container.pid(), pidfd));
     if told.is_err() {
         // Who asked for the container cannot find it: it must not stay.
         container.delete(true)?;
+        withdraw(launch.relay.as_ref());
     }
     told
 }

@@ -65,12 +65,24 @@ impl Launch {
         Ok(terminal)
     }
 
-    /// Makes the directory of the container's notify socket, if it has one.
+    /// Makes the directory of the container's notify socket, if it has one; the launch owns it then.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn prepare_relay(&self) -> Result<(), Failure> {
-        self.relay.as_ref().map_or(Ok(()), |(relay, _)| relay.prepare())
+    pub fn prepare_relay(&mut self) -> Result<(), Failure> {
+        if let Some((relay, _)) = &self.relay
+            && !relay.prepare()?
+        {
+            self.relay = None;
+        }
+        Ok(())
+    }
+}
+
+/// Takes down what was prepared for a launch that failed.
+pub fn withdraw(relay: Option<&(Relay, OsString)>) {
+    if let Some((relay, _)) = relay {
+        relay.remove();
     }
 }
 

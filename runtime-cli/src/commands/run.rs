@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
-use orlop_core::{Container, Process, Runtime};
+use orlop_core::{Container, ErrorKind, Process, Runtime};
 
-use super::launch::{Launch, forget, offer_console};
+use super::launch::{Launch, forget, offer_console, withdraw};
 use super::{Context, exit_status};
 use crate::args::Matches;
 use crate::console::Arrival;
@@ -24,10 +24,10 @@ fn detached(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let runtime = context.runtime()?;
     let mut launch = Launch::new(&runtime, matches)?;
     launch.has_terminal(context, true)?;
-    let notify = listen(&launch)?;
+    let notify = listen(&mut launch)?;
     let ran = runtime.run(launch.options);
     launch.told.write_trace();
-    let (container, process) = ran?;
+    let (container, process) = ran.inspect_err(|_| withdraw(launch.relay.as_ref()))?;
     let told = launch.told.tell(process.pid(), &process).and_then(|()| match notify {
         Some(mut notify) => wait_ready(&mut notify, &process),
         None => Ok(()),
@@ -51,11 +51,11 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     } else {
         None
     };
-    let notify = listen(&launch)?;
+    let notify = listen(&mut launch)?;
     let signals = Signals::collect()?;
     let ran = runtime.run(launch.options);
     launch.told.write_trace();
-    let (container, process) = ran?;
+    let (container, process) = ran.inspect_err(|_| withdraw(launch.relay.as_ref()))?;
     let served = launch.told.tell(process.pid(), &process).and_then(|()| {
         let console = terminal.map(Arrival::open).transpose()?;
         let mut foreground = Foreground { signals, console, notify, adopts };
@@ -72,9 +72,10 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 }
 
 /// The container's notify socket, if there is a manager to relay to.
-fn listen(launch: &Launch) -> Result<Option<Proxy>, Failure> {
+fn listen(launch: &mut Launch) -> Result<Option<Proxy>, Failure> {
     launch.prepare_relay()?;
-    launch.relay.as_ref().map(|(relay, manager)| relay.listen(manager)).transpose()
+    let notify = launch.relay.as_ref().map(|(relay, manager)| relay.listen(manager)).transpose();
+    notify.inspect_err(|_| withdraw(launch.relay.as_ref()))
 }
 
 /// Removes a container whose process has ended.  Its exit status is the answer, whatever becomes of the remains.
@@ -82,6 +83,8 @@ fn end(runtime: &Runtime, container: Container) {
     let id = container.id().to_owned();
     match container.delete(false) {
         Ok(()) => forget(runtime.root(), &id),
+        // Somebody else has deleted it: that is what ended it, maybe.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => log::error!("{error}"),
     }
 }
