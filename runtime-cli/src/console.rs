@@ -1,10 +1,8 @@
 //! The container's terminal, shown on ours: the pseudoterminal's master arrives over a socket, and everything is
 //! copied between it and our standard input and output.
 
-use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::cmsg_space;
@@ -18,9 +16,7 @@ use nix::sys::termios::{
     LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
 };
 use nix::unistd::{read, write};
-use orlop_core::spec::MAX_CONFIG_BYTES;
 use orlop_core::sys;
-use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::output::write_all;
@@ -31,27 +27,6 @@ const CHUNK: usize = 4096;
 const SILENCE_MS: u16 = 100;
 /// How much is read from it then: more than the kernel can have buffered, yet not without end.
 const LAST_WORDS: usize = 1 << 20;
-
-/// Whether the bundle's process wants a terminal.
-///
-/// A config that cannot be read here cannot be read by the engine either, which says why.
-pub fn is_wanted(bundle: &Path) -> bool {
-    #[derive(Default, Deserialize)]
-    struct Config {
-        process: Process,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Process {
-        terminal: bool,
-    }
-    let mut text = Vec::new();
-    let limit = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
-    let read =
-        File::open(bundle.join("config.json")).and_then(|file| file.take(limit).read_to_end(&mut text));
-    let config: Config = read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    config.process.terminal
-}
 
 /// A place for the container's terminal: a socket pair, of which one end goes to the engine.
 #[derive(Debug)]
@@ -356,25 +331,6 @@ mod tests {
         let mut text = [0; 2];
         assert_eq!(read(&reader, &mut text), Ok(1));
         assert_eq!(read(&reader, &mut text), Ok(0), "every copy is gone");
-    }
-
-    #[test]
-    fn the_config_says_whether_there_is_a_terminal() {
-        let bundle = std::env::temp_dir().join(format!("orlop-console-{}", std::process::id()));
-        std::fs::create_dir(&bundle).unwrap();
-        for (text, wanted) in [
-            (r#"{"process":{"terminal":true,"args":["sh"]}}"#, true),
-            (r#"{"root":{},"process":{"args":[],"terminal":false}}"#, false),
-            (r#"{"process":{"args":["terminal"]}}"#, false),
-            (r#"{"process":{"terminal":"yes"}}"#, false),
-            ("{}", false),
-            ("{", false),
-        ] {
-            std::fs::write(bundle.join("config.json"), text).unwrap();
-            assert_eq!(is_wanted(&bundle), wanted, "{text}");
-        }
-        std::fs::remove_dir_all(&bundle).unwrap();
-        assert!(!is_wanted(&bundle));
     }
 
     #[test]

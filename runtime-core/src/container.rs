@@ -11,7 +11,6 @@ use crate::status::{ContainerState, Status, oci_state};
 use crate::sys::{self, Child, Fd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -334,5 +333,5 @@ fn wait_gone(pidfd: BorrowedFd<'_>) {
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     while poll(&mut fds, PollTimeout::from(10_000u16)) == Err(nix::Error::EINTR) {}
     // Reaps it where it is our own child.
-    let _ = waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+    let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }

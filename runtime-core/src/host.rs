@@ -4,6 +4,8 @@ use crate::cgroup::{self, CgroupError};
 use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
 use nix::unistd::{getegid, geteuid};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -63,7 +65,21 @@ fn in_user_namespace(map: &str) -> bool {
 
 /// What a small file of the kernel says; nothing when it is not there.
 fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+    slurp(path).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+}
+
+/// Reads a file of the kernel's, whose size is never known beforehand: in few calls, where std asks for the size and then reads by
+/// the dozen of bytes.
+pub(crate) fn slurp(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = Vec::new();
+    let mut chunk = [0; 8192];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(text),
+            n => text.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,5 +19,5 @@ pub use error::{Error, ErrorKind};
 pub use exec::ExecOptions;
 pub use launch::{Half, Observe, StepEvent};
 pub use process::{ExitStatus, Process};
-pub use runtime::{CreateOptions, Runtime, StepObserver};
+pub use runtime::{Bundle, CreateOptions, Runtime, StepObserver};
 pub use status::{ContainerState, OCI_VERSION, Status};

@@ -1,8 +1,7 @@
 //! Processes that the library has made for its caller.
 
 use crate::error::{Error, ErrorKind};
-use crate::sys::Child;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use crate::sys::{self, Child, Ended, Fd};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// How a process ended.
@@ -51,7 +50,7 @@ impl Process {
     /// When it was reaped already.
     pub fn wait(&self) -> Result<ExitStatus, Error> {
         loop {
-            if let Some(status) = self.wait_with(WaitPidFlag::WEXITED)? {
+            if let Some(status) = self.wait_with(0)? {
                 return Ok(status);
             }
         }
@@ -62,16 +61,16 @@ impl Process {
     /// # Errors
     /// When it was reaped already.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, Error> {
-        self.wait_with(WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+        self.wait_with(libc::WNOHANG)
     }
 
-    fn wait_with(&self, flags: WaitPidFlag) -> Result<Option<ExitStatus>, Error> {
-        match waitid(Id::PIDFd(self.as_fd()), flags) {
-            Ok(WaitStatus::Exited(_, status)) => Ok(Some(ExitStatus::Exited(status))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(ExitStatus::Signaled(signal as i32))),
-            Ok(_) | Err(nix::Error::EINTR) => Ok(None),
-            Err(e) => Err(Error::because(ErrorKind::Host, format!("wait for process {}", self.pid()), e)),
-        }
+    fn wait_with(&self, flags: i32) -> Result<Option<ExitStatus>, Error> {
+        let ended = sys::wait_child(Fd::from(self.as_fd()), flags)
+            .map_err(|e| Error::because(ErrorKind::Host, format!("wait for process {}", self.pid()), e))?;
+        Ok(ended.map(|ended| match ended {
+            Ended::Exited(status) => ExitStatus::Exited(status),
+            Ended::Killed(signal) => ExitStatus::Signaled(signal),
+        }))
     }
 }
 

@@ -24,6 +24,40 @@ pub struct Runtime {
 /// Hears of each step of a launch; see [`CreateOptions::observer`].
 pub type StepObserver = Box<dyn FnMut(&StepEvent) + Send>;
 
+/// A bundle whose configuration was loaded: what a caller looks into before it creates a container.
+#[derive(Debug)]
+pub struct Bundle {
+    path: PathBuf,
+    loaded: Loaded,
+}
+
+impl Bundle {
+    /// Loads and validates config.json of the bundle at `path`; the current directory when empty.
+    ///
+    /// # Errors
+    /// Every fault of the configuration at once, each with its JSON path.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = std::path::absolute(path).map_err(|e| {
+            Error::because(ErrorKind::InvalidArgument, format!("bundle {}", path.display()), e)
+        })?;
+        let loaded = spec::load_file(&path.join("config.json"))?;
+        Ok(Self { path, loaded })
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether its process has a terminal (`process.terminal`), which needs a console socket.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        self.loaded.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false)
+    }
+}
+
 /// What a container is created with, beside its bundle's config.json.
 #[derive(Default)]
 pub struct CreateOptions {
@@ -31,6 +65,8 @@ pub struct CreateOptions {
     pub id: String,
     /// The directory that holds config.json; the current directory when empty.
     pub bundle: PathBuf,
+    /// The bundle, when the caller has loaded it already; `bundle` is not looked at then.
+    pub loaded: Option<Bundle>,
     /// A connected Unix socket that gets the master of the pseudoterminal (`SCM_RIGHTS`); needed with `process.terminal`.
     pub console_socket: Option<OwnedFd>,
     /// Its stdin, stdout and stderr; the caller's when `None`.
@@ -68,9 +104,8 @@ impl std::fmt::Debug for CreateOptions {
 
 /// A bundle that was loaded and compiled.
 struct Compiled {
-    loaded: Loaded,
+    bundle: Bundle,
     plan: Plan,
-    bundle: PathBuf,
 }
 
 impl Runtime {
@@ -90,8 +125,8 @@ impl Runtime {
     ///
     /// # Errors
     /// As for [`Runtime::create`], of the configuration.
-    pub fn plan(&self, options: &CreateOptions) -> Result<Plan, Error> {
-        compile(options, true).map(|c| c.plan)
+    pub fn plan(&self, mut options: CreateOptions) -> Result<Plan, Error> {
+        compile(&mut options, true).map(|c| c.plan)
     }
 
     /// Makes a container, up to the execution of its program: state *created*.
@@ -101,7 +136,7 @@ impl Runtime {
     /// # Errors
     /// When the configuration is wrong, the id is taken, or the kernel refuses a step.  Nothing is left then.
     pub fn create(&self, mut options: CreateOptions) -> Result<Container, Error> {
-        let compiled = compile(&options, true)?;
+        let compiled = compile(&mut options, true)?;
         let (dir, state, launched) = self.launch(&compiled, &mut options)?;
         let container = Container::new(&self.root, &dir, &state, Some(launched.child));
         drop(dir);
@@ -113,7 +148,7 @@ impl Runtime {
     /// # Errors
     /// As for [`Runtime::create`], and when the program cannot be executed.
     pub fn run(&self, mut options: CreateOptions) -> Result<(Container, Process), Error> {
-        let compiled = compile(&options, false)?;
+        let compiled = compile(&mut options, false)?;
         let (dir, mut state, launched) = self.launch(&compiled, &mut options)?;
         let started = self.start_launched(&compiled, &mut options, &dir, &mut state, launched);
         match started {
@@ -199,17 +234,17 @@ impl Runtime {
     }
 }
 
-fn compile(options: &CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
+fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
     validate_id(&options.id)?;
     check_preserved(options)?;
-    let bundle = if options.bundle.as_os_str().is_empty() { Path::new(".") } else { &options.bundle };
-    let bundle = std::path::absolute(bundle)
-        .map_err(|e| Error::because(ErrorKind::InvalidArgument, format!("bundle {}", bundle.display()), e))?;
-    let loaded = spec::load_file(&bundle.join("config.json"))?;
+    let bundle = match options.loaded.take() {
+        Some(bundle) => bundle,
+        None => Bundle::load(&options.bundle)?,
+    };
     let facts = host::gather()?;
     let plan_options = Options {
         id: options.id.clone(),
-        bundle: bundle.clone(),
+        bundle: bundle.path.clone(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
@@ -219,11 +254,11 @@ fn compile(options: &CreateOptions, detach_start: bool) -> Result<Compiled, Erro
         detach_start,
         ignore_unsupported: options.ignore_unsupported,
     };
-    let plan = plan::compile(&loaded, &facts, &plan_options)?;
+    let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
-    Ok(Compiled { loaded, plan, bundle })
+    Ok(Compiled { bundle, plan })
 }
 
 /// Descriptors to be passed on must be there before anything else takes their numbers.
@@ -239,10 +274,10 @@ fn check_preserved(options: &CreateOptions) -> Result<(), Error> {
 }
 
 fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
-    let spec = &compiled.loaded.spec;
-    let mut state = State::new(&options.id, &compiled.bundle);
+    let spec = &compiled.bundle.loaded.spec;
+    let mut state = State::new(&options.id, &compiled.bundle.path);
     state.oci_version = spec.version().clone();
-    state.rootfs = spec.root().as_ref().map_or_else(PathBuf::new, |r| compiled.bundle.join(r.path()));
+    state.rootfs = spec.root().as_ref().map_or_else(PathBuf::new, |r| compiled.bundle.path.join(r.path()));
     state.annotations = spec.annotations().clone().unwrap_or_default().into_iter().collect();
     state.rootless = !nix::unistd::geteuid().is_root();
     if let Some(hooks) = spec.hooks() {

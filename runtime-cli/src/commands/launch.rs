@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use orlop_core::sys;
-use orlop_core::{CreateOptions, Half, Observe, Runtime};
+use orlop_core::{Bundle, CreateOptions, Half, Observe, Runtime};
 
 use super::{Context, write_atomically};
 use crate::args::Matches;
-use crate::console::{self, Arrival, Offer};
+use crate::console::{Arrival, Offer};
 use crate::failure::Failure;
 use crate::notify::Relay;
 use crate::socket;
@@ -59,8 +59,10 @@ impl Launch {
     ///
     /// # Errors
     /// Terminal and console socket do not fit together.
-    pub fn has_terminal(&self, context: &Context, detach: bool) -> Result<bool, Failure> {
-        let terminal = console::is_wanted(&self.options.bundle);
+    pub fn has_terminal(&mut self, context: &Context, detach: bool) -> Result<bool, Failure> {
+        let bundle = Bundle::load(&self.options.bundle)?;
+        let terminal = bundle.has_terminal();
+        self.options.loaded = Some(bundle);
         check_console(context, terminal, self.options.console_socket.is_some(), detach)?;
         Ok(terminal)
     }

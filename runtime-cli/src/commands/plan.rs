@@ -24,7 +24,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
         ..CreateOptions::default()
     };
     // Nothing is recorded, so there need not be a place for records.
-    let plan = Runtime::new(PathBuf::new()).plan(&options)?;
+    let plan = Runtime::new(PathBuf::new()).plan(options)?;
     let mut text = if format == "json" { format!("{:#}", plan.to_json()) } else { plan.render_text() };
     if !text.ends_with('\n') {
         text.push('\n');

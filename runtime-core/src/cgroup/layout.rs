@@ -1,6 +1,5 @@
 //! Which control group hierarchies this host has, and where we are in them.
 
-use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -171,14 +170,8 @@ fn whole_v2() -> Option<HierarchyMount> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
-    let failed = |call: &str, e: &std::io::Error| {
-        CgroupError::io(call, Path::new(path), Errno::from_raw(e.raw_os_error().unwrap_or(0)))
-    };
-    let mut file = std::fs::File::open(path).map_err(|e| failed("open", &e))?;
-    // The size of these files is not known before; the kernel hands out at most a page at a time.
-    let mut bytes = Vec::with_capacity(8192);
-    file.read_to_end(&mut bytes).map_err(|e| failed("read", &e))?;
-    Ok(bytes)
+    crate::host::slurp(path)
+        .map_err(|e| CgroupError::io("read", Path::new(path), Errno::from_raw(e.raw_os_error().unwrap_or(0))))
 }
 
 /// A mounted hierarchy, with the options that tell which one.

@@ -13,9 +13,8 @@ use crate::cgroup::{Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
-use crate::sys::{self, Call, Child, CloneArgs, Fd, MountAttr, SysError};
+use crate::sys::{self, Call, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Which half of the launch did a step.
@@ -702,12 +701,11 @@ impl Launched {
 
     /// What became of a child that closed the pair without a report.
     fn died(&self) -> Error {
-        let how =
-            match waitid(Id::PIDFd(self.child.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-                Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
-                Ok(WaitStatus::Exited(_, status)) => format!("ended with status {status}"),
-                _ => "ended".into(),
-            };
+        let how = match sys::wait_child(Fd::from(&self.child.pidfd), libc::WNOWAIT) {
+            Ok(Some(Ended::Killed(signal))) => format!("was killed by signal {signal}"),
+            Ok(Some(Ended::Exited(status))) => format!("ended with status {status}"),
+            _ => "ended".into(),
+        };
         Error::new(ErrorKind::Launch, format!("the container's process {how} before it was set up"))
     }
 
@@ -720,5 +718,5 @@ impl Launched {
 
 /// Waits for a child of ours that is about to end.
 fn reap(pidfd: BorrowedFd<'_>) {
-    while waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) == Err(nix::Error::EINTR) {}
+    let _ = sys::wait_child(Fd::from(pidfd), 0);
 }

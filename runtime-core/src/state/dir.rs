@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -277,8 +277,21 @@ impl ContainerDir {
         let file = openat(&self.dir, NEW_STATE_FILE, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(|e| StateError::io("open", &path(), e))?;
         File::from(file).write_all(&text).map_err(|e| StateError::io("write", &path(), e))?;
-        renameat(&self.dir, NEW_STATE_FILE, &self.dir, STATE_FILE)
-            .map_err(|e| StateError::io("rename", &path(), e))
+        self.put_in_place().map_err(|e| StateError::io("rename", &path(), e))
+    }
+
+    /// Makes the new record the record.
+    ///
+    /// By exchange where the file system can: ext4 writes a file out before a rename replaces another by it, which takes
+    /// milliseconds, and nothing here has to survive a crash of the machine.
+    fn put_in_place(&self) -> Result<(), Errno> {
+        let (new, old) = (NEW_STATE_FILE, STATE_FILE);
+        match renameat2(&self.dir, new, &self.dir, old, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => unlinkat(&self.dir, new, UnlinkatFlags::NoRemoveDir),
+            // The first record, or a file system that cannot.
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => renameat(&self.dir, new, &self.dir, old),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Reads the record; `None` if there is none, as when the runtime was killed before it wrote the first.

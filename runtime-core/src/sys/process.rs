@@ -522,6 +522,44 @@ pub fn reset_signal(signal: i32) -> Result<()> {
     .map(drop)
 }
 
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal killed it, any of the 64.
+    Killed(i32),
+}
+
+/// Asks after the child of `pidfd` (`waitid(2)` with `P_PIDFD`, Linux 5.4), and reaps it unless `flags` has `WNOWAIT`.
+/// `None` with `WNOHANG`, when it still runs.
+///
+/// # Errors
+/// Those of `waitid(2)` but `EINTR`; `ECHILD` when it is no child, or was reaped.
+pub fn wait_child(pidfd: Fd, flags: i32) -> Result<Option<Ended>> {
+    const P_PIDFD: i32 = 3;
+    // siginfo_t is 128 bytes; of a SIGCHLD: signal, errno, code, pad, pid, uid, status.
+    let mut info = [0i32; 32];
+    let none = core::ptr::null::<u8>();
+    loop {
+        // SAFETY: `info` is valid for the write of one siginfo_t, and no rusage is asked for.
+        let r = unsafe {
+            call!(Call::Waitid, SYS_waitid, P_PIDFD, pidfd, info.as_mut_ptr(), libc::WEXITED | flags, none)
+        };
+        match r {
+            Err(e) if e.errno == libc::EINTR => {}
+            Err(e) => return Err(e),
+            Ok(_) => break,
+        }
+    }
+    let [signal, _, code, _, _, _, status, ..] = info;
+    Ok(match (signal, code) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED) => Some(Ended::Exited(status)),
+        _ => Some(Ended::Killed(status)),
+    })
+}
+
 /// Opens a descriptor for the process `pid`.  Linux 5.3.
 ///
 /// # Errors
