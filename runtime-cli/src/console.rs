@@ -69,6 +69,7 @@ impl Watcher {
         }
         let Ok(Some(raw)) = receive(&self.socket) else { return };
         *place = adopt(raw).ok().filter(|master| no_carriage_returns(master).is_ok());
+        place.iter().for_each(copy_size);
     }
 }
 
@@ -203,6 +204,11 @@ impl Console {
         }
     }
 
+    /// Gives the container's terminal the size that ours has now.
+    pub fn resize(&self) {
+        copy_size(&self.master);
+    }
+
     /// Copies what the container's process wrote last, after its end.
     pub fn finish(&mut self) {
         self.slave = None;
@@ -261,6 +267,17 @@ fn no_carriage_returns(master: &OwnedFd) -> Result<(), Errno> {
     let mut settings = tcgetattr(master)?;
     settings.output_flags.remove(OutputFlags::ONLCR);
     tcsetattr(master, SetArg::TCSANOW, &settings)
+}
+
+/// Gives `master` the size of our terminal, if we have one.
+fn copy_size(master: &OwnedFd) {
+    let ours = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    let size = ours.into_iter().find_map(|fd| sys::window_size(sys::Fd(fd)).ok());
+    if let Some((rows, columns)) = size
+        && let Err(error) = sys::set_window_size(sys::Fd::from(master), rows, columns)
+    {
+        log::warn!("cannot set the size of the container's terminal: {error}");
+    }
 }
 
 /// Our terminal in raw mode, for as long as this lives.
@@ -331,6 +348,15 @@ mod tests {
         let mut text = [0; 2];
         assert_eq!(read(&reader, &mut text), Ok(1));
         assert_eq!(read(&reader, &mut text), Ok(0), "every copy is gone");
+    }
+
+    #[test]
+    fn a_size_that_was_set_is_read_again() {
+        let pty = openpty(None, None).unwrap();
+        sys::set_window_size(sys::Fd::from(&pty.master), 33, 77).unwrap();
+        assert_eq!(sys::window_size(sys::Fd::from(&pty.slave)), Ok((33, 77)));
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        assert_eq!(sys::window_size(sys::Fd::from(&reader)).unwrap_err().errno, libc::ENOTTY);
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Foreground {
             match signal {
                 libc::SIGCHLD if self.adopts => reap_orphans(Pid::from_raw(pid)),
                 libc::SIGCHLD => {}
+                libc::SIGWINCH if self.console.is_some() => self.console.iter().for_each(Console::resize),
                 signal => signals::forward(pidfd, signal),
             }
         }

@@ -336,6 +336,17 @@ pub fn pty_peer(master: Fd) -> Result<Fd> {
     unsafe { call!(Call::Ioctl, SYS_ioctl, master, TIOCGPTPEER, flags) }.map(fd)
 }
 
+/// Rows and columns of a terminal (`TIOCGWINSZ`).
+///
+/// # Errors
+/// Those of `ioctl(2)`; `ENOTTY` for what is no terminal.
+pub fn window_size(tty: Fd) -> Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one struct winsize.
+    unsafe { call!(Call::Ioctl, SYS_ioctl, tty, libc::TIOCGWINSZ, &raw mut size)? };
+    Ok((size.ws_row, size.ws_col))
+}
+
 /// Sets the size of a terminal, in characters (`TIOCSWINSZ`).
 ///
 /// # Errors
