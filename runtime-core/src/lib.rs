@@ -8,6 +8,7 @@ pub mod host;
 mod launch;
 pub mod plan;
 mod process;
+pub mod protect;
 mod runtime;
 pub mod spec;
 pub mod state;
