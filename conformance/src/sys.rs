@@ -202,3 +202,27 @@ pub fn receive_descriptor(socket: &UnixStream) -> io::Result<(OwnedFd, Vec<u8>)>
     }
     Ok((first, bytes[..length].to_vec()))
 }
+
+/// Puts a seccomp filter on the calling thread and what it becomes and makes; without the right to, by giving up new
+/// privileges for good.
+pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: program.len().try_into().map_err(io::Error::other)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    let install = || {
+        // SAFETY: the kernel reads the program, whose length is stated and which lives until the call returns.
+        let ret =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        check(ret).map(drop)
+    };
+    match install() {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            // SAFETY: this prctl takes integers only.
+            let ret = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            check(c_long::from(ret))?;
+            install()
+        }
+        result => result,
+    }
+}

@@ -68,7 +68,8 @@ impl Error {
     /// The same error, as something that happened during `doing`.
     #[cold]
     pub(crate) fn during(mut self, doing: &str) -> Self {
-        self.0.message = format!("{doing}: {}", self.0.message);
+        let colon = if self.0.message.is_empty() { "" } else { ": " };
+        self.0.message = format!("{doing}{colon}{}", self.0.message);
         self
     }
 }

@@ -1,5 +1,6 @@
 //! One container of one test.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -32,6 +33,8 @@ pub struct Container {
     pub config: Value,
     /// Global arguments besides `--root`.
     pub global: Vec<String>,
+    /// A program that every command is executed by (`deny RULE`), after that of `ORLOP_RUNTIME_BY`.
+    pub by: Vec<String>,
     /// Environment of the runtime, besides PATH, HOME and XDG_RUNTIME_DIR.
     pub environment: Vec<(String, String)>,
     /// Standard input of the next command; nothing is `/dev/null`.
@@ -120,6 +123,7 @@ impl Container {
             id,
             config,
             global: Vec::new(),
+            by: Vec::new(),
             environment: Vec::new(),
             stdin: None,
             directory,
@@ -266,14 +270,11 @@ impl Container {
 
     fn command_by(&self, prefix: &[&str], words: &[&str]) -> Command {
         let runtime = runtime_path();
-        let mut command = match prefix.split_first() {
-            Some((program, rest)) => {
-                let mut command = Command::new(program);
-                command.args(rest).arg(&runtime);
-                command
-            }
-            None => Command::new(&runtime),
-        };
+        let by = std::env::var("ORLOP_RUNTIME_BY").unwrap_or_default();
+        let by = by.split_whitespace().chain(self.by.iter().map(String::as_str));
+        let mut line = by.chain(prefix.iter().copied()).map(OsStr::new).chain([runtime.as_os_str()]);
+        let mut command = Command::new(line.next().unwrap_or(runtime.as_os_str()));
+        command.args(line);
         let more = std::env::var("ORLOP_RUNTIME_ARGS").unwrap_or_default();
         command.args(more.split_whitespace());
         command.args(&self.global).arg("--root").arg(self.state_root()).args(words);

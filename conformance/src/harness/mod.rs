@@ -3,6 +3,8 @@
 //!
 //! - `ORLOP_RUNTIME`: the runtime (default: the `orlop` built beside the test).
 //! - `ORLOP_RUNTIME_ARGS`: further global arguments for it, separated by blanks.
+//! - `ORLOP_RUNTIME_BY`: a program, with arguments, that the runtime is executed by: `deny 5.10,uname` runs every test as on
+//!   Linux 5.10.
 //! - `ORLOP_PROBE`: the probe (default: the one built beside the test).
 //! - `ORLOP_NO_SKIP`: a skip becomes a failure, for machines that are meant to run everything.
 
@@ -53,6 +55,11 @@ pub fn runtime_path() -> PathBuf {
 /// The probe that fills root file systems.
 pub fn probe_path() -> PathBuf {
     std::env::var_os("ORLOP_PROBE").map_or_else(|| beside("probe"), PathBuf::from)
+}
+
+/// The words that execute a program with some system calls denied, as the `deny` program understands them.
+pub fn deny(rules: &str) -> Vec<String> {
+    vec![beside("deny").to_string_lossy().into_owned(), rules.to_owned()]
 }
 
 /// Which runtime is under test.

@@ -162,6 +162,32 @@ pub fn user_namespace_with(proc: &TrustedProc, maps: &IdMaps) -> Result<OwnedFd,
     made
 }
 
+/// Since when mounts of a file system can be id-mapped; the rest of them that can be, ext4 and XFS first, since 5.12.
+const ID_MAPPED_SINCE: [(i64, &str, &str); 7] = [
+    (0x9123_683e, "btrfs", "5.15"),
+    (0xf2f5_2010, "F2FS", "5.18"),
+    (0xe0f5_e1e2, "EROFS", "5.19"),
+    (0x7371_7368, "squashfs", "6.2"),
+    (0x0102_1994, "tmpfs", "6.3"),
+    (0x00c3_6400, "Ceph", "6.7"),
+    (0x6573_5546, "FUSE", "6.12"),
+];
+
+/// What the kernel means by refusing to map the ids of the mount `tree`.
+pub fn explain_refusal(tree: Fd, error: SysError) -> String {
+    match error.errno {
+        libc::ENOSYS => " (an id-mapped mount needs Linux 5.12)".into(),
+        libc::EINVAL => {
+            let magic = sys::fstatfs(tree).map_or(0, |(magic, _)| magic);
+            match ID_MAPPED_SINCE.iter().find(|(known, ..)| *known == magic) {
+                Some((_, name, version)) => format!(" (an id-mapped mount of {name} needs Linux {version})"),
+                None => " (its file system does not support id-mapped mounts on this kernel)".into(),
+            }
+        }
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,5 +318,18 @@ mod tests {
         assert_eq!(found.unwrap().as_bytes(), program.as_os_str().as_bytes());
         assert_eq!(missing, None);
         assert_eq!(relative.as_deref(), Some(c"/usr/bin/true"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_version() {
+        let refused = |errno| SysError { call: sys::Call::MountSetattr, errno };
+        let proc = sys::own(sys::openat(Fd::CWD, c"/proc", libc::O_PATH, 0).unwrap());
+        let explain = |fd: &OwnedFd, errno| explain_refusal(Fd::from(fd), refused(errno));
+        assert_eq!(explain(&proc, libc::ENOSYS), " (an id-mapped mount needs Linux 5.12)");
+        assert!(explain(&proc, libc::EINVAL).contains("does not support id-mapped mounts"));
+        assert_eq!(explain(&proc, libc::EPERM), "");
+        // A file in memory lies in a tmpfs.
+        let memory = nix::sys::memfd::memfd_create(c"x", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+        assert_eq!(explain(&memory, libc::EINVAL), " (an id-mapped mount of tmpfs needs Linux 6.3)");
     }
 }

@@ -269,11 +269,7 @@ impl Parent<'_> {
             let attributes =
                 MountAttr { set: sys::attr::IDMAP, userns_fd: userns_fd.into(), ..MountAttr::default() };
             sys::mount_setattr(Fd::from(&tree), *whole_tree, &attributes).map_err(|e| {
-                let hint = if e.errno == libc::EINVAL {
-                    " (its file system does not support id-mapped mounts on this kernel)"
-                } else {
-                    ""
-                };
+                let hint = idmap::explain_refusal(Fd::from(&tree), e);
                 failed(&format!("map the ids of the mount source {source:?}{hint}"), e)
             })?;
         }
@@ -594,6 +590,10 @@ fn explain_errno(step: &ChildStep, e: SysError) -> String {
         (ChildStep::Chdir { .. }, Call::Getcwd, libc::EXDEV) => {
             " (current working directory is outside of container mount namespace root -- possible container breakout detected)"
         }
+        // Everything else that this call does has a way round it.
+        (_, Call::MountSetattr, libc::ENOSYS) => {
+            " (an option for a whole tree (rro and the like) needs Linux 5.12)"
+        }
         (ChildStep::NewKeyring { .. }, _, libc::EDQUOT) => " (the key quota of this user is used up)",
         (ChildStep::Console { .. }, Call::Check, _) => " (/dev/pts/ptmx is not the multiplexer of a devpts)",
         (_, Call::Check, libc::ENXIO) => " (a different device lies there)",
@@ -639,9 +639,11 @@ impl Launched {
     fn hear(&mut self) -> Result<Option<FromChild>, Error> {
         let mut record = [0; SIZE];
         let n = match sys::read(Fd::from(&self.sync), &mut record) {
-            Err(e) if e.errno == libc::ECONNRESET => 0,
-            r => r.map_err(|e| failed("listen to the container's process", e))?,
+            // It ended without having heard our last word.  That is told first, and once; then comes what it said itself.
+            Err(e) if e.errno == libc::ECONNRESET => sys::read(Fd::from(&self.sync), &mut record),
+            r => r,
         };
+        let n = n.map_err(|e| failed("listen to the container's process", e))?;
         if n == 0 {
             return Ok(None);
         }

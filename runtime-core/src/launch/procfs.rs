@@ -163,6 +163,8 @@ impl AsFd for TrustedProc {
 }
 
 fn failed(action: &'static str, path: &CStr, error: SysError) -> ProcError {
+    // A call that is denied as a whole is the fault, not what it was for.
+    let action = if error.errno == libc::ENOSYS { error.call.name() } else { action };
     ProcError::Call { action, path: path.to_string_lossy().into_owned(), error }
 }
 

@@ -113,6 +113,7 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
     rootfs::settle(&input, &mut steps, &mut report);
     sysctl::compile(&input, &mut steps);
     rootfs::restrict(&input, &mut steps);
+    rootfs::propagate(&input, &mut steps);
     let mut plan =
         Plan { clone: namespaces::clone_spec(&input, &groups, mounted.trees.len()), ..Plan::default() };
     plan.program = process::compile(&input, &mut steps, &mut report);

@@ -135,9 +135,9 @@ fn check(input: &Input<'_>, entry: &Entry<'_>, report: &mut Report) -> bool {
         check_proc(entry, inside, &at, report);
     }
     let at = format!("{}.options", entry.at);
-    let all = [&entry.options.attributes, &entry.options.recursive];
-    if all.iter().any(|a| (a.set | a.clear) & attr::NOSYMFOLLOW != 0) {
-        report.need_kernel(input.facts, (5, 14), &at, "nosymfollow");
+    let recursive = &entry.options.recursive;
+    if (recursive.set | recursive.clear) & attr::NOSYMFOLLOW != 0 {
+        report.need_kernel(input.facts, (5, 14), &at, "rnosymfollow or rsymfollow");
     }
     if entry.options.recursive != MountAttr::default() {
         report.need_kernel(input.facts, (5, 12), &at, "an option for a whole tree (rro and the like)");

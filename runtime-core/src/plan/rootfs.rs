@@ -88,7 +88,7 @@ pub(super) fn enter(input: &Input<'_>, steps: &mut Steps) {
     steps.push(step, origin);
 }
 
-/// Makes the root read-only, and says with whom it shares mounts, once it is the root.
+/// Makes the root read-only, once it is the root.
 pub(super) fn settle(input: &Input<'_>, steps: &mut Steps, report: &mut Report) {
     if is_read_only(input) && !owns_mounts(input) {
         let message = "needs a mount namespace of the container's own: the root is no mount here";
@@ -96,6 +96,10 @@ pub(super) fn settle(input: &Input<'_>, steps: &mut Steps, report: &mut Report) 
     } else if is_read_only(input) {
         steps.push(ChildStep::RootReadOnly, "root.readonly");
     }
+}
+
+/// Says with whom the root shares mounts, after the last mount: what is unbindable cannot be bound to itself.
+pub(super) fn propagate(input: &Input<'_>, steps: &mut Steps) {
     if owns_mounts(input)
         && let Some((kind @ (libc::MS_SHARED | libc::MS_UNBINDABLE), recursive)) = propagation(input)
     {

@@ -10,14 +10,9 @@ use libc::{AT_EMPTY_PATH, O_DIRECTORY, O_RDONLY};
 
 /// Makes the mount `m`.
 pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
-    let tree = open_source(cx, m)?;
+    let (tree, applied) = open_source(cx, m)?;
     let bind = !matches!(m.source, MountSource::New { .. });
     let kind = if !bind || sys::fstat(tree)?.is_dir() { Kind::Directory } else { Kind::File };
-    let before = if bind && !is_nothing(&m.attributes) {
-        set_attributes(tree, false, &m.attributes)?
-    } else {
-        Applied::Done
-    };
     let target = locate_target(cx.root(), m, kind)?;
     if m.copy_up {
         let from = path::open(cx.root(), &m.destination, O_RDONLY | O_DIRECTORY)?;
@@ -26,17 +21,17 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     }
     sys::move_mount(tree, target)?;
     sys::close(target);
-    if before == Applied::WhenAttached {
-        remount(tree, &m.attributes)?;
+    if applied == Applied::WhenAttached {
+        remount(cx, tree, &m.attributes)?;
     }
     if m.copy_up && m.attributes.set & attr::RDONLY != 0 {
-        set_attached(tree, false, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
+        set_attached(cx, tree, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
     }
     if !is_nothing(&m.recursive_attributes) {
         sys::mount_setattr(tree, true, &m.recursive_attributes)?;
     }
     for (flags, recursive) in &m.propagation {
-        set_propagation(tree, *recursive, *flags)?;
+        set_propagation(cx, tree, *recursive, *flags)?;
     }
     if m.late_read_only { remember(cx, tree) } else { close_tree(cx, m, tree) }
 }
@@ -51,13 +46,13 @@ pub fn change(
 ) -> Result<()> {
     let target = path::locate(cx.root(), destination)?;
     if !is_nothing(attributes) {
-        set_attached(target, false, attributes)?;
+        set_attached(cx, target, attributes)?;
     }
     if !is_nothing(recursive) {
         sys::mount_setattr(target, true, recursive)?;
     }
     for (flags, tree) in propagation {
-        set_propagation(target, *tree, *flags)?;
+        set_propagation(cx, target, *tree, *flags)?;
     }
     sys::close(target);
     Ok(())
@@ -81,7 +76,7 @@ fn remember(cx: &mut Context<'_>, tree: Fd) -> Result<()> {
 pub fn late_read_only(cx: &mut Context<'_>, attributes: &MountAttr) -> Result<()> {
     let tree = cx.state.late.iter_mut().find_map(Option::take);
     let tree = tree.ok_or(SysError { call: Call::Mount, errno: libc::EBADF })?;
-    set_attached(tree, false, attributes)?;
+    set_attached(cx, tree, attributes)?;
     sys::close(tree);
     Ok(())
 }
@@ -100,21 +95,22 @@ fn locate_target(root: Fd, m: &Mount, kind: Kind) -> Result<Fd> {
     path::locate_or_create(root, &m.destination, kind)
 }
 
-/// The detached tree to be attached.
-fn open_source(cx: &Context<'_>, m: &Mount) -> Result<Fd> {
+/// The detached tree to be attached, with the attributes that can be set by now.
+fn open_source(cx: &Context<'_>, m: &Mount) -> Result<(Fd, Applied)> {
     match &m.source {
         MountSource::Tree { slot } => {
-            cx.trees.get(*slot).copied().ok_or(SysError { call: Call::OpenTree, errno: libc::EBADF })
+            let missing = SysError { call: Call::OpenTree, errno: libc::EBADF };
+            with_attributes(*cx.trees.get(*slot).ok_or(missing)?, &m.attributes)
         }
-        MountSource::Bind { path, recursive } => sys::open_tree_clone(Fd::CWD, path, *recursive, 0),
+        MountSource::Bind { path, recursive } => {
+            with_attributes(sys::open_tree_clone(Fd::CWD, path, *recursive, 0)?, &m.attributes)
+        }
         MountSource::New { fstype, params, or_bind } => {
             // What is copied up must be written first.
             let later = if m.copy_up { attr::RDONLY } else { 0 };
             match (new_file_system(fstype, params, m.attributes.set & !later), or_bind) {
                 (Err(e), Some(path)) if e.errno == libc::EPERM || e.errno == libc::EBUSY => {
-                    let tree = sys::open_tree_clone(Fd::CWD, path, true, 0)?;
-                    set_attributes(tree, false, &m.attributes)?;
-                    Ok(tree)
+                    with_attributes(sys::open_tree_clone(Fd::CWD, path, true, 0)?, &m.attributes)
                 }
                 (r, _) => r,
             }
@@ -122,8 +118,15 @@ fn open_source(cx: &Context<'_>, m: &Mount) -> Result<Fd> {
     }
 }
 
+fn with_attributes(tree: Fd, attributes: &MountAttr) -> Result<(Fd, Applied)> {
+    if is_nothing(attributes) {
+        return Ok((tree, Applied::Done));
+    }
+    set_attributes(tree, attributes).map(|applied| (tree, applied))
+}
+
 /// A detached mount of a new file system instance.
-pub fn new_file_system(fstype: &CStr, params: &[FsParam], attributes: u64) -> Result<Fd> {
+fn new_file_system(fstype: &CStr, params: &[FsParam], attributes: u64) -> Result<(Fd, Applied)> {
     let fs = sys::fsopen(fstype)?;
     for param in params {
         match param {
@@ -132,86 +135,119 @@ pub fn new_file_system(fstype: &CStr, params: &[FsParam], attributes: u64) -> Re
         }
     }
     sys::fsconfig_create(fs)?;
-    let tree = sys::fsmount(fs, attributes)?;
+    let made = match sys::fsmount(fs, attributes) {
+        Err(e) if e.errno == libc::EINVAL && attributes & attr::NOSYMFOLLOW != 0 => {
+            (sys::fsmount(fs, attributes & !attr::NOSYMFOLLOW)?, Applied::WhenAttached)
+        }
+        r => (r?, Applied::Done),
+    };
     sys::close(fs);
-    Ok(tree)
+    Ok(made)
 }
 
 /// Whether attributes are set already.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Applied {
     Done,
-    /// Linux before 5.12 can only change a mount that is attached.
+    /// The kernel can only change a mount that is attached, by mount(2): Linux before 5.12, and before 5.14 for
+    /// `NOSYMFOLLOW`.
     WhenAttached,
 }
 
-fn set_attributes(tree: Fd, recursive: bool, attributes: &MountAttr) -> Result<Applied> {
-    match sys::mount_setattr(tree, recursive, attributes) {
+fn set_attributes(tree: Fd, attributes: &MountAttr) -> Result<Applied> {
+    let nosymfollow = (attributes.set | attributes.clear) & attr::NOSYMFOLLOW != 0;
+    match sys::mount_setattr(tree, false, attributes) {
         Ok(()) => Ok(Applied::Done),
-        Err(e) if e.errno == libc::ENOSYS && !recursive => Ok(Applied::WhenAttached),
+        Err(e) if e.errno == libc::ENOSYS || e.errno == libc::EINVAL && nosymfollow => {
+            Ok(Applied::WhenAttached)
+        }
         Err(e) => Err(e),
     }
 }
 
 /// Sets attributes of an attached mount, whatever the kernel's age.
-pub fn set_attached(tree: Fd, recursive: bool, attributes: &MountAttr) -> Result<()> {
-    match set_attributes(tree, recursive, attributes)? {
+pub fn set_attached(cx: &Context<'_>, tree: Fd, attributes: &MountAttr) -> Result<()> {
+    match set_attributes(tree, attributes)? {
         Applied::Done => Ok(()),
-        Applied::WhenAttached => remount(tree, attributes),
+        Applied::WhenAttached => remount(cx, tree, attributes),
     }
 }
 
-/// The old way to change an attached mount: a bind remount, which states all its flags anew.
-fn remount(tree: Fd, attributes: &MountAttr) -> Result<()> {
-    let (_, now) = sys::fstatfs(tree)?;
-    let now = from_statfs(now.cast_unsigned());
-    let flags = (now & !to_mount_flags(attributes.clear)) | to_mount_flags(attributes.set);
-    sys::mount(None, descriptor_path(tree)?.as_c_str(), libc::MS_REMOUNT | libc::MS_BIND | flags)
+/// The old way to change an attached mount: a bind remount, which states all its attributes anew.
+fn remount(cx: &Context<'_>, tree: Fd, attributes: &MountAttr) -> Result<()> {
+    let (_, flags) = sys::fstatfs(tree)?;
+    let wanted = (from_statfs(flags.cast_unsigned()) & !attributes.clear) | attributes.set;
+    mount_at(cx, tree, libc::MS_REMOUNT | libc::MS_BIND | to_mount_flags(wanted))
 }
 
 /// Sets the propagation of an attached mount.
-pub fn set_propagation(tree: Fd, recursive: bool, flags: u64) -> Result<()> {
+pub fn set_propagation(cx: &Context<'_>, tree: Fd, recursive: bool, flags: u64) -> Result<()> {
     let attributes = MountAttr { propagation: flags, ..MountAttr::default() };
     match sys::mount_setattr(tree, recursive, &attributes) {
         Err(e) if e.errno == libc::ENOSYS => {
             let recursive = if recursive { libc::MS_REC } else { 0 };
-            sys::mount(None, descriptor_path(tree)?.as_c_str(), flags | recursive)
+            mount_at(cx, tree, flags | recursive)
         }
         r => r,
     }
 }
 
-/// `/proc/self/fd/N` in the host's procfs: for kernels that cannot name a mount by descriptor, before pivot_root only.
-fn descriptor_path(fd: Fd) -> Result<PathBuffer> {
-    let mut path = PathBuffer::from(b"/proc/self/fd/")?;
-    path.push_number(fd.0.cast_unsigned())?;
-    Ok(path)
+/// mount(2) on the very mount that `tree` is the root of, for kernels that cannot be given its descriptor.
+///
+/// Its name is `self/fd/N` below the procfs that was checked (invariant I4): there is no other for a mount on a file, and
+/// after the change of root `/proc` would be the container's.  This leaves the working directory at `/`, whichever that is
+/// now; none of the steps up to `Chdir` depends on it.
+fn mount_at(cx: &Context<'_>, tree: Fd, flags: u64) -> Result<()> {
+    let mut path = PathBuffer::from(b"self/fd/")?;
+    path.push_number(tree.0.cast_unsigned())?;
+    sys::fchdir(cx.proc)?;
+    let result = sys::mount(None, path.as_c_str(), flags);
+    sys::chdir(c"/").and(result)
 }
 
-/// `MS_*` for mount attributes.
+/// `MS_*` for mount attributes, as a remount takes them: the way to keep access times is always stated, or the mount
+/// would keep its own.
 fn to_mount_flags(attributes: u64) -> u64 {
     let pairs = [
         (attr::RDONLY, libc::MS_RDONLY),
         (attr::NOSUID, libc::MS_NOSUID),
         (attr::NODEV, libc::MS_NODEV),
         (attr::NOEXEC, libc::MS_NOEXEC),
-        (attr::NOATIME, libc::MS_NOATIME),
-        (attr::STRICTATIME, libc::MS_STRICTATIME),
         (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
     ];
-    pairs.iter().filter(|(a, _)| attributes & a != 0).fold(0, |flags, (_, ms)| flags | ms)
+    let times = match attributes & attr::ATIME {
+        attr::NOATIME => libc::MS_NOATIME,
+        attr::STRICTATIME => libc::MS_STRICTATIME,
+        _ => libc::MS_RELATIME,
+    };
+    pairs.iter().filter(|(a, _)| attributes & a != 0).fold(times, |flags, (_, ms)| flags | ms)
 }
 
-/// `MS_*` for the `ST_*` flags of `statfs(2)`.
+/// The mount attributes that the `ST_*` flags of `statfs(2)` tell of.
 fn from_statfs(flags: u64) -> u64 {
-    const SAME: u64 = libc::MS_RDONLY
-        | libc::MS_NOSUID
-        | libc::MS_NODEV
-        | libc::MS_NOEXEC
-        | libc::MS_NOATIME
-        | libc::MS_NODIRATIME;
+    const ST_RDONLY: u64 = 0x1;
+    const ST_NOSUID: u64 = 0x2;
+    const ST_NODEV: u64 = 0x4;
+    const ST_NOEXEC: u64 = 0x8;
+    const ST_NOATIME: u64 = 0x400;
+    const ST_NODIRATIME: u64 = 0x800;
     const ST_RELATIME: u64 = 0x1000;
-    (flags & SAME) | if flags & ST_RELATIME != 0 { libc::MS_RELATIME } else { 0 }
+    const ST_NOSYMFOLLOW: u64 = 0x2000;
+    let pairs = [
+        (ST_RDONLY, attr::RDONLY),
+        (ST_NOSUID, attr::NOSUID),
+        (ST_NODEV, attr::NODEV),
+        (ST_NOEXEC, attr::NOEXEC),
+        (ST_NODIRATIME, attr::NODIRATIME),
+        (ST_NOSYMFOLLOW, attr::NOSYMFOLLOW),
+    ];
+    let times = match flags & (ST_NOATIME | ST_RELATIME) {
+        0 => attr::STRICTATIME,
+        ST_RELATIME => attr::RELATIME,
+        _ => attr::NOATIME,
+    };
+    pairs.iter().filter(|(st, _)| flags & st != 0).fold(times, |attributes, (_, a)| attributes | a)
 }
 
 /// Attaches a copy of the mount or directory at `from`, which lies in this mount namespace, on `target`.

@@ -26,7 +26,7 @@ pub fn set_propagation(cx: &mut Context<'_>, flags: u64) -> Result<()> {
 pub fn open_root(cx: &mut Context<'_>, root: &CStr) -> Result<()> {
     let target = sys::openat(Fd::CWD, root, O_PATH | O_DIRECTORY, 0)?;
     if cx.state.shared {
-        make_parent_private(target)?;
+        make_parent_private(cx, target)?;
     }
     let tree = sys::open_tree_clone(target, c"", true, AT_EMPTY_PATH)?;
     sys::move_mount(tree, target)?;
@@ -43,12 +43,12 @@ pub fn locate_root(cx: &mut Context<'_>, root: &CStr) -> Result<()> {
 
 /// Makes the mount that holds `directory` private: pivot_root(2) refuses a shared parent, and the bind mount of the root
 /// would show on the host.
-fn make_parent_private(directory: Fd) -> Result<()> {
+fn make_parent_private(cx: &Context<'_>, directory: Fd) -> Result<()> {
     let mut here = directory;
     // A path has at most PATH_MAX / 2 components.
     for _ in 0..sys::PATH_MAX / 2 {
         if sys::fstat(here)?.mount_root {
-            return mounts::set_propagation(here, false, libc::MS_PRIVATE);
+            return mounts::set_propagation(cx, here, false, libc::MS_PRIVATE);
         }
         here = sys::openat(here, c"..", O_PATH | O_DIRECTORY, 0)?;
     }
@@ -158,12 +158,12 @@ pub fn chroot(cx: &mut Context<'_>) -> Result<()> {
 
 /// `root.readonly`.
 pub fn make_read_only(cx: &Context<'_>) -> Result<()> {
-    mounts::set_attached(cx.root(), false, &READ_ONLY)
+    mounts::set_attached(cx, cx.root(), &READ_ONLY)
 }
 
 /// Propagation of `/` as the container sees it.
 pub fn container_propagation(cx: &Context<'_>, flags: u64) -> Result<()> {
-    mounts::set_propagation(cx.root(), flags & libc::MS_REC != 0, flags & !libc::MS_REC)
+    mounts::set_propagation(cx, cx.root(), flags & libc::MS_REC != 0, flags & !libc::MS_REC)
 }
 
 /// Whether a path that need not exist does not.
@@ -226,7 +226,7 @@ pub fn read_only_path(cx: &Context<'_>, read_only: &CStr) -> Result<()> {
         r => r?,
     };
     let tree = mounts::bind_onto(target, true, target)?;
-    mounts::set_attached(tree, false, &READ_ONLY)?;
+    mounts::set_attached(cx, tree, &READ_ONLY)?;
     sys::close(tree);
     sys::close(target);
     Ok(())
