@@ -99,7 +99,13 @@ fn intel_rdt(input: &Input<'_>, rdt: &LinuxIntelRdt, report: &mut Report) -> Opt
         return None;
     }
     let clos_id = rdt.clos_id().clone().unwrap_or_else(|| input.options.id.clone());
-    let step = HostStep::IntelRdt(IntelRdt { clos_id, clos_given, schemata, monitoring });
+    let step = HostStep::IntelRdt(IntelRdt {
+        clos_id,
+        container: input.options.id.clone(),
+        clos_given,
+        schemata,
+        monitoring,
+    });
     Some(planned(step, "linux.intelRdt"))
 }
 

@@ -246,6 +246,8 @@ pub enum HostStep {
 pub struct IntelRdt {
     /// Name of the group; the container's id when not given.
     pub clos_id: String,
+    /// The container's id: name of the monitoring group.
+    pub container: String,
     /// Whether `closID` was given (a group that exists already is then joined, and not removed on delete).
     pub clos_given: bool,
     /// Lines for its `schemata` file.
