@@ -301,7 +301,8 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
     if let Some(group) = &state.intel_rdt {
         rdt::remove(group).map_err(|e| Error::because(ErrorKind::Host, "", e))?;
     }
-    if state.pid.is_some() && state.phase != Phase::Creating {
+    // Also after a create that failed: the lifecycle goes on with the deletion (runtime.md, "Lifecycle").
+    if state.pid.is_some() {
         run_late_hooks(HookKind::Poststop, &state.poststop, &oci_state(state, Status::Stopped, 0));
     }
     Ok(dir.remove()?)

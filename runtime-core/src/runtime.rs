@@ -255,10 +255,19 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         ignore_unsupported: options.ignore_unsupported,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
-    for warning in &plan.warnings {
+    plan.warnings.iter().for_each(|warning| tell(warning));
+    Ok(Compiled { bundle, plan })
+}
+
+/// Logs a warning of the plan.
+fn tell(warning: &str) {
+    // `runc spec` itself writes ambient capabilities that cannot be had, and runc says nothing of it: neither do we, on
+    // the terminal of everybody who runs such a bundle.
+    if warning.starts_with("process.capabilities.ambient:") {
+        log::debug!("{warning}");
+    } else {
         log::warn!("{warning}");
     }
-    Ok(Compiled { bundle, plan })
 }
 
 /// Descriptors to be passed on must be there before anything else takes their numbers.

@@ -12,6 +12,7 @@ use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
 use crate::cgroup::{Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
+use crate::spec::{SysctlOwner, sysctl_owner};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
 use crate::sys::{self, Call, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
@@ -97,6 +98,8 @@ pub struct Parent<'a> {
     last_child_step: u64,
     /// The child enters its cgroups by itself.
     joined_itself: bool,
+    /// Network devices that were moved: the container's namespace, the name on the host, the name inside.
+    moved: Vec<(OwnedFd, String, String)>,
 }
 
 fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -122,10 +125,13 @@ pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>
         launched: None,
         last_child_step: 0,
         joined_itself: false,
+        moved: Vec::new(),
     };
     match parent.walk() {
         Ok(()) => parent.launched.ok_or_else(|| Error::new(ErrorKind::Launch, "the plan makes no process")),
         Err(e) => {
+            // Before the process, and with it their namespace, is gone.
+            parent.return_devices();
             if let Some(launched) = &parent.launched {
                 launched.end();
             }
@@ -252,7 +258,31 @@ impl Parent<'_> {
             let message = format!("{}: a namespace of another kind", what());
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
+        self.refuse_sysctls_of_host(kind, &fd)?;
         fill(&mut self.namespaces, slot, fd)
+    }
+
+    /// A namespace given by its path can be the host's own, whose parameters are not the container's to write.
+    fn refuse_sysctls_of_host(&self, kind: Namespace, given: &OwnedFd) -> Result<(), Error> {
+        let owner = match kind {
+            Namespace::Network => SysctlOwner::Network,
+            Namespace::Ipc => SysctlOwner::Ipc,
+            Namespace::Uts => SysctlOwner::Uts,
+            Namespace::User => SysctlOwner::User,
+            _ => return Ok(()),
+        };
+        let written = self.plan.child.iter().find(|planned| match &planned.step {
+            ChildStep::Sysctl { path, .. } => sysctl_owner(&path.to_string_lossy()) == Some(owner),
+            _ => false,
+        });
+        let Some(planned) = written else { return Ok(()) };
+        let ours = self.proc.namespace(sys::getpid(), kind).map_err(|e| failed("", e))?;
+        let identity = |fd: &OwnedFd| sys::fstat(Fd::from(fd)).map(|s| (s.dev, s.ino));
+        if identity(&ours).map_err(|e| failed("", e))? != identity(given).map_err(|e| failed("", e))? {
+            return Ok(());
+        }
+        let message = format!("{}: not allowed in the host's {} namespace", planned.origin, kind.name());
+        Err(Error::new(ErrorKind::InvalidConfig, message))
     }
 
     fn open_tree(
@@ -313,7 +343,7 @@ impl Parent<'_> {
         let created = placement.create(&needs)?;
         let kept = placement.groups().len();
         if created == Created::None {
-            log::warn!("no permission to make a cgroup: the container runs in the caller's");
+            log::info!("no permission to make a cgroup: the container runs in the caller's");
             self.cgroup = None;
         }
         if kept == wanted {
@@ -473,6 +503,16 @@ impl Parent<'_> {
             let moved = state.net_devices.iter_mut().filter(|device| device.host_name == host);
             moved.for_each(|device| device.container_name.clone_from(&name));
         })
+    }
+
+    fn return_devices(&self) {
+        for (netns, host, container) in &self.moved {
+            // It may have its final name already, or not yet.
+            let back = netdev::move_back(netns.as_fd(), container, host);
+            if let Err(e) = back.or_else(|e| netdev::move_back(netns.as_fd(), host, host).map_err(|_| e)) {
+                log::warn!("{e}");
+            }
+        }
     }
 
     /// Listens to the child until `wanted`.
