@@ -112,15 +112,7 @@ impl Container {
         state.phase = Phase::Running;
         dir.save(&state)?;
         let _ = sys::unlinkat(Fd::from(dir.dir_fd()), start_socket_name(), 0);
-        self.poststart(child.pid);
-        Ok(())
-    }
-
-    /// Runs the poststart hooks; a failure is a warning (runtime.md, "Lifecycle").
-    pub(crate) fn poststart(&self, pid: i32) {
-        let Ok((_, state)) = self.read() else { return };
-        let json = oci_state(&state, Status::Running, pid);
-        run_late_hooks(HookKind::Poststart, &state.poststart, &json);
+        run_poststart(&state, &child)
     }
 
     /// Sends `signal` to its first process, or with `all` to every process in its cgroup.
@@ -263,12 +255,24 @@ pub(crate) fn run_start_hooks(state: &State, child: &Child) -> Result<(), Error>
         .map_err(|e| Error::because(ErrorKind::Hook, "", e))
 }
 
-/// Runs hooks whose failures are warnings.
-fn run_late_hooks(kind: HookKind, hooks: &[oci_spec::runtime::Hook], json: &[u8]) {
-    if hooks.is_empty() {
+/// Runs the poststart hooks; a failure stops the container (runtime.md, "Lifecycle").
+pub(crate) fn run_poststart(state: &State, child: &Child) -> Result<(), Error> {
+    if state.poststart.is_empty() {
+        return Ok(());
+    }
+    let json = oci_state(state, Status::Running, child.pid);
+    let hooks = plan::hooks_of(HookKind::Poststart, &state.poststart);
+    let ran = hooks::run_hooks(HookKind::Poststart, &hooks, &json, HookPlace::Runtime);
+    ran.map(drop).map_err(|e| Error::because(ErrorKind::Hook, "", e)).inspect_err(|_| end_init(&child.pidfd))
+}
+
+/// Runs the poststop hooks, whose failures are warnings.
+fn run_poststop(state: &State) {
+    if state.poststop.is_empty() {
         return;
     }
-    match hooks::run_hooks(kind, &plan::hooks_of(kind, hooks), json, HookPlace::Runtime) {
+    let (kind, json) = (HookKind::Poststop, oci_state(state, Status::Stopped, 0));
+    match hooks::run_hooks(kind, &plan::hooks_of(kind, &state.poststop), &json, HookPlace::Runtime) {
         Ok(warnings) => warnings.iter().for_each(|w| log::warn!("{w}")),
         Err(e) => log::warn!("{e}"),
     }
@@ -303,7 +307,7 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
     }
     // Also after a create that failed: the lifecycle goes on with the deletion (runtime.md, "Lifecycle").
     if state.pid.is_some() {
-        run_late_hooks(HookKind::Poststop, &state.poststop, &oci_state(state, Status::Stopped, 0));
+        run_poststop(state);
     }
     Ok(dir.remove()?)
 }

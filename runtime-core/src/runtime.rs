@@ -154,7 +154,6 @@ impl Runtime {
         match started {
             Ok(process) => {
                 let container = Container::new(&self.root, &dir, &state, None);
-                container.poststart(process.pid());
                 Ok((container, process))
             }
             Err(e) => {
@@ -230,7 +229,9 @@ impl Runtime {
         dir.save(state)?;
         let lockstep = options.observe == Observe::Lockstep;
         let observer = options.observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
-        launched.start(&compiled.plan, observer, lockstep).map(Process::new)
+        let child = launched.start(&compiled.plan, observer, lockstep)?;
+        crate::container::run_poststart(state, &child)?;
+        Ok(Process::new(child))
     }
 }
 

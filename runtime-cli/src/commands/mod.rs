@@ -55,7 +55,13 @@ impl Context {
 /// # Errors
 /// Whatever the command could not do.
 pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
-    match matches.command().name {
+    let name = matches.command().name;
+    if matches!(name, "create" | "run" | "exec" | "start") {
+        // What runs in a container can reach the file that we run from, through /proc/PID/exe (CVE-2019-5736).
+        orlop_core::protect::reexec_if_needed()
+            .map_err(|error| Failure::new(format!("cannot protect the runtime's own binary: {error}")))?;
+    }
+    match name {
         "run" => return run::run(context, matches),
         "exec" => return exec::run(context, matches),
         "create" => create::run(context, matches),

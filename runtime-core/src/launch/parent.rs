@@ -91,7 +91,6 @@ pub struct Parent<'a> {
     trees: Vec<Option<OwnedFd>>,
     listener: Option<OwnedFd>,
     devices: Vec<netdev::DeviceInfo>,
-    net_messages: Vec<Vec<u8>>,
     holders: Vec<(IdMaps, OwnedFd)>,
     cgroup: Option<Placement>,
     launched: Option<Launched>,
@@ -120,7 +119,6 @@ pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>
         trees: slots(plan.clone.tree_slots),
         listener: None,
         devices: Vec::new(),
-        net_messages: Vec::new(),
         holders: Vec::new(),
         launched: None,
         last_child_step: 0,
@@ -391,7 +389,6 @@ impl Parent<'_> {
             keep: &keep,
             task_files: &task_fds,
             ignored_signals,
-            net_messages: &self.net_messages,
             observe: self.inputs.observe,
             state: ChildState::default(),
         };
@@ -587,7 +584,9 @@ pub fn start_address(dir: &ContainerDir) -> Result<UnixAddr, Error> {
 }
 
 fn with_origin(e: Error, origin: &str) -> Error {
-    if origin.contains(' ') || origin.is_empty() { e } else { e.during(origin) }
+    // An origin of several words is a rule and no place in the configuration; a hook names its own place.
+    let known = origin.is_empty() || origin.contains(' ') || e.kind() == ErrorKind::Hook;
+    if known { e } else { e.during(origin) }
 }
 
 /// Errors of clone that mean something else than their text.

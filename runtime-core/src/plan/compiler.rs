@@ -138,9 +138,6 @@ fn check_supported(spec: &Spec, options: &Options, report: &mut Report) {
 /// What must be done before the root changes: the last waits, and what they let through.
 fn finish_before_pivot(input: &Input<'_>, groups: &cgroups::Groups, steps: &mut Steps) {
     cgroups::await_group(input, groups, steps);
-    if !host::net_devices(input.linux()).is_empty() {
-        steps.push(ChildStep::ConfigureNetDevices, "linux.netDevices");
-    }
     if hooks::before_pivot(input.spec).next().is_some() {
         steps.push(ChildStep::Await(Gate::Hooks), "hooks");
     }

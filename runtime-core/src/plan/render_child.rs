@@ -22,7 +22,6 @@ pub(super) fn describe(step: &ChildStep, plan: &Plan) -> Words {
         ChildStep::Hostname(name) => with("Hostname", words::text(name)),
         ChildStep::Domainname(name) => with("Domainname", words::text(name)),
         ChildStep::LoopbackUp => plain("LoopbackUp"),
-        ChildStep::ConfigureNetDevices => plain("ConfigureNetDevices"),
         ChildStep::NoNewPrivs => plain("NoNewPrivs"),
         ChildStep::Ready => plain("Ready"),
         ChildStep::PreserveFds { count } => with("PreserveFds", format!("3-{}", 2 + u64::from(*count))),

@@ -379,9 +379,6 @@ pub enum ChildStep {
     Domainname(CString),
     /// Brings `lo` up.
     LoopbackUp,
-    /// Renames a moved network device, restores its addresses, and brings it up: netlink messages built by the
-    /// parent half at run time, which knows the device.
-    ConfigureNetDevices,
     /// Sets the propagation of the whole mount namespace, so that nothing done here reaches the host.
     RootPropagation {
         /// `MS_SLAVE` or `MS_PRIVATE`, …

@@ -136,30 +136,3 @@ pub fn loopback_up() -> Result<()> {
     super::close(socket);
     r.map(drop)
 }
-
-/// Sends each of `messages` (`rtnetlink(7)`, with `NLM_F_ACK`) and waits for its acknowledgement; bare.
-///
-/// # Errors
-/// Those of the socket calls, and the kernel's answer to a message.
-pub fn netlink_route(messages: &[Vec<u8>]) -> Result<()> {
-    // SAFETY: socket(2) passes no memory.
-    let socket = unsafe {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        call!(Call::Socket, SYS_socket, libc::AF_NETLINK, kind, libc::NETLINK_ROUTE)
-    }
-    .map(fd)?;
-    for message in messages {
-        send(socket, message)?;
-        let mut answer = [0u8; 1024];
-        let n = super::read(socket, &mut answer)?;
-        // struct nlmsghdr is 16 bytes; an acknowledgement begins with a negated error number.
-        let word = answer.get(..n).and_then(|a| a.get(16..20)).and_then(|w| w.try_into().ok());
-        match word.map(i32::from_ne_bytes) {
-            Some(0) => {}
-            Some(e) if e < 0 => return Err(SysError { call: Call::Netlink, errno: e.saturating_neg() }),
-            _ => return Err(SysError { call: Call::Netlink, errno: libc::EPROTO }),
-        }
-    }
-    super::close(socket);
-    Ok(())
-}

@@ -60,8 +60,6 @@ pub struct Context<'p> {
     pub task_files: &'p [Fd],
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
     pub ignored_signals: u64,
-    /// Netlink messages that configure the network devices moved in.
-    pub net_messages: &'p [Vec<u8>],
     /// What is told of the steps.
     pub observe: Observe,
     /// Work in progress.
@@ -227,7 +225,6 @@ impl Context<'_> {
             ChildStep::Hostname(name) => sys::sethostname(name),
             ChildStep::Domainname(name) => sys::setdomainname(name),
             ChildStep::LoopbackUp => sys::loopback_up(),
-            ChildStep::ConfigureNetDevices => sys::netlink_route(self.net_messages),
             ChildStep::Ready => self.ready(),
             ChildStep::Execute => process::execute(self),
             ChildStep::FindExecutable => process::find_executable(self),
