@@ -54,7 +54,7 @@ impl Bundle {
     /// Whether its process has a terminal (`process.terminal`), which needs a console socket.
     #[must_use]
     pub fn has_terminal(&self) -> bool {
-        self.loaded.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false)
+        self.loaded.spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false)
     }
 }
 

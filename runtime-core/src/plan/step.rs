@@ -126,7 +126,7 @@ pub struct IdMaps {
 pub struct Hook {
     /// Absolute path of the program.
     pub path: CString,
-    /// Its arguments, argv[0] included; empty means the path alone.
+    /// Its arguments, `argv[0]` included; empty means the path alone.
     pub args: Vec<CString>,
     /// Its whole environment.
     pub env: Vec<CString>,
