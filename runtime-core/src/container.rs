@@ -297,7 +297,8 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
         end_init(&init);
     }
     if let Some(cgroup) = &state.cgroup {
-        if cgroup.exists() {
+        // Most often its last process has gone with the first.
+        if cgroup.procs(true).map_or(true, |left| !left.is_empty()) && cgroup.exists() {
             cgroup.kill_all(libc::SIGKILL)?;
         }
         cgroup.remove()?;
