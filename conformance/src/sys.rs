@@ -226,3 +226,10 @@ pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
         result => result,
     }
 }
+
+/// Whether the kernel knows `mount_setattr(2)`.
+pub fn has_mount_setattr() -> bool {
+    // SAFETY: the descriptor and the size are wrong, so the kernel refuses before it reads a structure.
+    let ret = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0, 0) };
+    check(ret).is_err_and(|error| error.raw_os_error() != Some(libc::ENOSYS))
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use conformance::harness::{Container, beyond_runc, is_root, require_root};
+use conformance::harness::{Container, beyond_runc, is_root, require_mount_setattr, require_root};
 use serde_json::{Value, json};
 
 /// The mount at a destination, the last one if there are several.
@@ -253,7 +253,7 @@ fn rbind_takes_what_is_mounted_below_and_bind_does_not() {
 /// "ro" is for the mount itself; "rro" for all below it too.
 #[test]
 fn recursive_options_reach_what_is_mounted_below() {
-    if !require_root() {
+    if !require_root() || !require_mount_setattr() {
         return;
     }
     let mut container = Container::new();
@@ -491,7 +491,7 @@ fn the_hosts_mounts_stay_as_they_are() {
 /// config.md: "uidMappings", "gidMappings" with "idmap".
 #[test]
 fn a_bind_is_id_mapped() {
-    if beyond_runc("1.1 has no id-mapped mounts") || !require_root() {
+    if beyond_runc("1.1 has no id-mapped mounts") || !require_root() || !require_mount_setattr() {
         return;
     }
     let (mut container, source) = with_file();

@@ -406,6 +406,33 @@ fn errors_name_the_version() {
     }
 }
 
+/// Memory policies are the kernel's: none but its own can stand in for one that it lacks.
+#[test]
+fn errors_name_the_version_of_a_memory_policy() {
+    if !only_orlop() {
+        return;
+    }
+    let cases = [
+        (
+            json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": "0" }),
+            "mode: MPOL_PREFERRED_MANY needs Linux 5.15",
+        ),
+        (
+            json!({ "mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0" }),
+            "mode: MPOL_WEIGHTED_INTERLEAVE needs Linux 6.9",
+        ),
+        (
+            json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }),
+            "flags: MPOL_F_NUMA_BALANCING needs Linux 5.12",
+        ),
+    ];
+    for (policy, message) in cases {
+        let mut container = in_world(Container::new(), "uname");
+        container.config["linux"]["memoryPolicy"] = policy;
+        container.run().fails_with(&format!("linux.memoryPolicy.{message}, and this is 5.10"));
+    }
+}
+
 /// The calls of Linux 5.10 itself are required: without one of them nothing runs, and the error says which.
 #[test]
 fn errors_name_the_call() {

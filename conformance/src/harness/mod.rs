@@ -3,7 +3,7 @@
 //!
 //! - `ORLOP_RUNTIME`: the runtime (default: the `orlop` built beside the test).
 //! - `ORLOP_RUNTIME_ARGS`: further global arguments for it, separated by blanks.
-//! - `ORLOP_RUNTIME_BY`: a program, with arguments, that the runtime is executed by: `deny 5.10,uname` runs every test as on
+//! - `ORLOP_RUNTIME_BY`: a program, with arguments, that the runtime is executed by: `deny 5.10` runs every test with the system calls of
 //!   Linux 5.10.
 //! - `ORLOP_PROBE`: the probe (default: the one built beside the test).
 //! - `ORLOP_NO_SKIP`: a skip becomes a failure, for machines that are meant to run everything.
@@ -60,6 +60,18 @@ pub fn probe_path() -> PathBuf {
 /// The words that execute a program with some system calls denied, as the `deny` program understands them.
 pub fn deny(rules: &str) -> Vec<String> {
     vec![beside("deny").to_string_lossy().into_owned(), rules.to_owned()]
+}
+
+/// Whether `mount_setattr(2)` is there (Linux 5.12) for who runs the tests, and not denied by `ORLOP_RUNTIME_BY`; skips the
+/// test when not.
+#[must_use]
+pub fn require_mount_setattr() -> bool {
+    let denied = std::env::var("ORLOP_RUNTIME_BY").is_ok_and(|by| by.contains("deny"));
+    let there = !denied && crate::sys::has_mount_setattr();
+    if !there {
+        skip("needs mount_setattr(2)");
+    }
+    there
 }
 
 /// Which runtime is under test.
