@@ -16,6 +16,7 @@ use crate::spec::{SysctlOwner, sysctl_owner};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
 use crate::sys::{self, Call, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Which half of the launch did a step.
@@ -79,6 +80,8 @@ pub struct Launched {
     /// The parent's end of the pair.
     sync: OwnedFd,
     stage: Stage,
+    /// What the process said before the stage that made it came to tell of it: they run side by side.
+    early: VecDeque<FromChild>,
 }
 
 /// The parent half at work.
@@ -403,7 +406,7 @@ impl Parent<'_> {
         let child = result.map_err(what)?;
         drop(childs_end);
         let stage = if spec.stage.is_some() { Stage::Joining } else { Stage::Walking { hooks: true } };
-        self.launched = Some(Launched { child, sync, stage });
+        self.launched = Some(Launched { child, sync, stage, early: VecDeque::new() });
         if spec.stage.is_some() {
             self.adopt()?;
         }
@@ -669,13 +672,34 @@ pub fn explain_execute(name: &str, searched: bool, e: SysError) -> Error {
     }
 }
 
+fn broken() -> Error {
+    Error::new(ErrorKind::Launch, "the container's process broke the protocol")
+}
+
 impl Launched {
     fn say(&self, message: FromParent) -> sys::Result<()> {
         super::protocol::send(Fd::from(&self.sync), &message.encode())
     }
 
-    /// The child's next record; `None` at the end of the file.
+    /// The child's next record in the order of the protocol; `None` at the end of the file.
     fn hear(&mut self) -> Result<Option<FromChild>, Error> {
+        let joining = self.stage == Stage::Joining;
+        let said = if joining { None } else { self.early.pop_front() };
+        let mut message = said.map_or_else(|| self.read(), |m| Ok(Some(m)))?;
+        if joining {
+            let of_stage = |m| matches!(m, FromChild::Forked { .. } | FromChild::Failed { step: STAGE, .. });
+            while let Some(m) = message.filter(|m| !of_stage(*m)) {
+                self.early.push_back(m);
+                message = self.read()?;
+            }
+        }
+        let Some(message) = message else { return Ok(None) };
+        self.stage = self.stage.after(message).ok_or_else(broken)?;
+        Ok(Some(message))
+    }
+
+    /// The next record on the pair.
+    fn read(&self) -> Result<Option<FromChild>, Error> {
         let mut record = [0; SIZE];
         let n = match sys::read(Fd::from(&self.sync), &mut record) {
             // It ended without having heard our last word.  That is told first, and once; then comes what it said itself.
@@ -686,12 +710,7 @@ impl Launched {
         if n == 0 {
             return Ok(None);
         }
-        let message = FromChild::decode(record.get(..n).unwrap_or_default());
-        let next = message.and_then(|m| self.stage.after(m).map(|stage| (m, stage)));
-        let (message, stage) =
-            next.ok_or_else(|| Error::new(ErrorKind::Launch, "the container's process broke the protocol"))?;
-        self.stage = stage;
-        Ok(Some(message))
+        FromChild::decode(record.get(..n).unwrap_or_default()).map(Some).ok_or_else(broken)
     }
 
     /// Runs the program: returns when execve has succeeded or failed.
@@ -761,3 +780,7 @@ impl Launched {
 fn reap(pidfd: BorrowedFd<'_>) {
     let _ = sys::wait_child(Fd::from(pidfd), 0);
 }
+
+#[cfg(test)]
+#[path = "parent_tests.rs"]
+mod tests;
