@@ -1,8 +1,9 @@
 //! A container: its state, and what can be done to it.
 
 use crate::error::{Error, ErrorKind};
+use crate::launch::explain::explain_execute;
 use crate::launch::hooks::{self, HookPlace};
-use crate::launch::parent::{explain_execute, start_address};
+use crate::launch::parent::start_address;
 use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
 use crate::plan::{self, HookKind, Namespace};

@@ -149,7 +149,11 @@ impl Container {
         }
         fs::set_permissions(self.directory.join("run"), fs::Permissions::from_mode(0o700))
             .expect("chmod own file");
-        fs::copy(probe_path(), rootfs.join("bin/probe")).expect("the probe can be copied");
+        // By a process of its own: another test that forks meanwhile would keep our descriptor of the copy, open for writing,
+        // until its execve, and the container's execve would fail with "text file busy".
+        let copied =
+            std::process::Command::new("cp").arg(probe_path()).arg(rootfs.join("bin/probe")).status();
+        assert!(copied.expect("cp can be executed").success(), "the probe can be copied");
         for name in ["true", "false", "echo", "cat"] {
             std::os::unix::fs::symlink("probe", rootfs.join("bin").join(name)).expect("a link can be made");
         }

@@ -4,6 +4,7 @@
 //! (invariant I9): signals are blocked in this one thread around the clone, and that is all.
 
 use super::child::{self, Context, Observe, State as ChildState};
+use super::explain::{broken, explain_clone, explain_failure};
 use super::hooks::{self, HookPlace};
 use super::idmap;
 use super::netdev;
@@ -14,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::spec::{SysctlOwner, sysctl_owner};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
-use crate::sys::{self, Call, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
+use crate::sys::{self, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -344,7 +345,7 @@ impl Parent<'_> {
         let created = placement.create(&needs)?;
         let kept = placement.groups().len();
         if created == Created::None {
-            log::info!("no permission to make a cgroup: the container runs in the caller's");
+            log::debug!("no permission to make a cgroup: the container runs in the caller's");
             self.cgroup = None;
         }
         if kept == wanted {
@@ -498,6 +499,7 @@ impl Parent<'_> {
         let Some(info) = self.devices.iter().find(|d| d.name == host) else { return Ok(()) };
         let netns = self.proc.namespace(pid, Namespace::Network).map_err(|e| failed("", e))?;
         let name = netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))?;
+        self.moved.push((netns, host.to_owned(), name.clone()));
         // A template has become a name, by which delete finds the device.
         self.save(|state| {
             let moved = state.net_devices.iter_mut().filter(|device| device.host_name == host);
@@ -507,9 +509,7 @@ impl Parent<'_> {
 
     fn return_devices(&self) {
         for (netns, host, container) in &self.moved {
-            // It may have its final name already, or not yet.
-            let back = netdev::move_back(netns.as_fd(), container, host);
-            if let Err(e) = back.or_else(|e| netdev::move_back(netns.as_fd(), host, host).map_err(|_| e)) {
+            if let Err(e) = netdev::move_back(netns.as_fd(), container, host) {
                 log::warn!("{e}");
             }
         }
@@ -590,90 +590,6 @@ fn with_origin(e: Error, origin: &str) -> Error {
     // An origin of several words is a rule and no place in the configuration; a hook names its own place.
     let known = origin.is_empty() || origin.contains(' ') || e.kind() == ErrorKind::Hook;
     if known { e } else { e.during(origin) }
-}
-
-/// Errors of clone that mean something else than their text.
-fn explain_clone(e: SysError) -> String {
-    let hint = match e.errno {
-        libc::EPERM => {
-            " (no right to make these namespaces: is a user namespace missing, or are they disabled?)"
-        }
-        libc::ENOSPC => " (a limit of /proc/sys/user/max_*_namespaces is reached)",
-        libc::EUSERS => " (user namespaces are nested too deep)",
-        libc::EAGAIN => " (a limit on the number of processes is reached)",
-        libc::EINVAL => " (the kernel lacks one of these kinds of namespace)",
-        _ => "",
-    };
-    format!("{e}{hint}")
-}
-
-/// The words for a step of the child that failed.
-pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
-    let start = "unable to start container process";
-    let name = &plan.program.name;
-    let Some(planned) = plan.child.get(usize::from(step)) else {
-        let what =
-            if step == STAGE { "leave the caller's environment or join a namespace" } else { "unknown step" };
-        return Error::because(ErrorKind::Launch, format!("{start}: {what}"), error);
-    };
-    match planned.step {
-        ChildStep::FindExecutable | ChildStep::Execute => explain_execute(name, plan.program.searched, error),
-        _ => {
-            let what = format!("{start}: {}: {}", planned.origin, plan.child_words(step.into()));
-            Error::because(ErrorKind::Launch, what, explain_errno(&planned.step, error))
-        }
-    }
-}
-
-/// Error numbers that mislead, in words (`style.md`, habit 4).
-fn explain_errno(step: &ChildStep, e: SysError) -> String {
-    let hint = match (step, e.call, e.errno) {
-        (ChildStep::Mount(_), Call::Fsopen, libc::ENODEV) => " (the kernel does not know this file system)",
-        (ChildStep::Chdir { .. }, Call::Getcwd, libc::EXDEV) => {
-            " (current working directory is outside of container mount namespace root -- possible container breakout detected)"
-        }
-        // Everything else that this call does has a way round it.
-        (_, Call::MountSetattr, libc::ENOSYS) => {
-            " (an option for a whole tree (rro and the like) needs Linux 5.12)"
-        }
-        (ChildStep::NewKeyring { .. }, _, libc::EDQUOT) => " (the key quota of this user is used up)",
-        (ChildStep::Console { .. }, Call::Check, _) => " (/dev/pts/ptmx is not the multiplexer of a devpts)",
-        (_, Call::Check, libc::ENXIO) => " (a different device lies there)",
-        _ => "",
-    };
-    format!("{e}{hint}")
-}
-
-/// The words that engines know for a program that cannot be executed.
-pub fn explain_execute(name: &str, searched: bool, e: SysError) -> Error {
-    let start = format!("unable to start container process: exec: {name:?}");
-    match (e.call, e.errno) {
-        (Call::Faccessat2, libc::ENOENT) if searched => {
-            Error::new(ErrorKind::ExecutableNotFound, format!("{start}: executable file not found in $PATH"))
-        }
-        (Call::Faccessat2, libc::ENOENT) => Error::new(
-            ErrorKind::ExecutableNotFound,
-            format!("{start}: stat {name}: no such file or directory"),
-        ),
-        (_, libc::ENOENT) => {
-            Error::new(ErrorKind::ExecutableNotFound, format!("{start}: no such file or directory"))
-        }
-        (_, libc::EACCES | libc::EISDIR) => Error::new(
-            ErrorKind::ExecutableNotAllowed,
-            format!(
-                "{start}: {}",
-                if e.errno == libc::EISDIR { "is a directory" } else { "permission denied" }
-            ),
-        ),
-        (_, libc::ENOEXEC) => {
-            Error::new(ErrorKind::ExecutableNotAllowed, format!("{start}: exec format error"))
-        }
-        _ => Error::because(ErrorKind::Launch, start, e),
-    }
-}
-
-fn broken() -> Error {
-    Error::new(ErrorKind::Launch, "the container's process broke the protocol")
 }
 
 impl Launched {

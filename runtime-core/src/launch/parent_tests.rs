@@ -1,6 +1,7 @@
 //! Records that arrive in another order than the halves would like.
 
 use super::*;
+use crate::sys::Call;
 use crate::sys::socketpair;
 
 /// The parent's end at a stage, and the child's end.
