@@ -151,8 +151,7 @@ impl Container {
             .expect("chmod own file");
         // By a process of its own: another test that forks meanwhile would keep our descriptor of the copy, open for writing,
         // until its execve, and the container's execve would fail with "text file busy".
-        let copied =
-            std::process::Command::new("cp").arg(probe_path()).arg(rootfs.join("bin/probe")).status();
+        let copied = Command::new("cp").arg(probe_path()).arg(rootfs.join("bin/probe")).status();
         assert!(copied.expect("cp can be executed").success(), "the probe can be copied");
         for name in ["true", "false", "echo", "cat"] {
             std::os::unix::fs::symlink("probe", rootfs.join("bin").join(name)).expect("a link can be made");
