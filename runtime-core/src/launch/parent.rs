@@ -16,6 +16,7 @@ use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, 
 use crate::spec::{SysctlOwner, sysctl_owner};
 use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
 use crate::sys::{self, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -147,13 +148,22 @@ impl Parent<'_> {
         let plan = self.plan;
         for (index, planned) in plan.host.iter().enumerate() {
             let start_ns = if self.inputs.observer.is_some() { sys::clock_ns() } else { 0 };
-            self.step(&planned.step).map_err(|e| with_origin(e, &planned.origin))?;
+            self.step(&planned.step).map_err(|e| self.blame(with_origin(e, &planned.origin)))?;
             if let Some(observer) = &mut self.inputs.observer {
                 let name = plan.host_words(index);
                 observer(&StepEvent { half: Half::Parent, index, name, start_ns, end_ns: sys::clock_ns() });
             }
         }
         Ok(())
+    }
+
+    /// Why a step of ours failed: where the child has failed meanwhile, it is that (its files in /proc go away with it).
+    fn blame(&mut self, ours: Error) -> Error {
+        let Some(launched) = &mut self.launched else { return ours };
+        match launched.last_words() {
+            Some((step, error)) => self.child_failed(step, error),
+            None => ours,
+        }
     }
 
     fn step(&mut self, step: &HostStep) -> Result<(), Error> {
@@ -612,6 +622,23 @@ impl Launched {
         let Some(message) = message else { return Ok(None) };
         self.stage = self.stage.after(message).ok_or_else(broken)?;
         Ok(Some(message))
+    }
+
+    /// The failure that the child has reported by now.
+    fn last_words(&mut self) -> Option<(u16, SysError)> {
+        // While the stage is at work, what there is to hear may be a part only, and hearing would wait for the rest.
+        while self.stage != Stage::Joining {
+            let mut pair = [PollFd::new(self.sync.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut pair, PollTimeout::ZERO) != Ok(1) {
+                break;
+            }
+            match self.hear() {
+                Ok(Some(FromChild::Failed { step, error })) => return Some((step, error)),
+                Ok(Some(_)) => {}
+                _ => break,
+            }
+        }
+        None
     }
 
     /// The next record on the pair.

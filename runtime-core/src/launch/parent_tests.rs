@@ -57,3 +57,15 @@ fn what_is_out_of_order_is_an_error() {
     say(&end, FromChild::Forked { pid: 7 });
     assert!(launched.hear().unwrap_err().to_string().contains("broke the protocol"));
 }
+
+#[test]
+fn last_words_are_those_that_were_said() {
+    let (mut launched, end) = at(Stage::Walking { hooks: true });
+    assert_eq!(launched.last_words(), None);
+    let error = SysError { call: Call::CloseRange, errno: libc::ENOSYS };
+    say(&end, FromChild::StepDone { step: 0, time: 1 });
+    say(&end, FromChild::Failed { step: 1, error });
+    assert_eq!(launched.last_words(), Some((1, error)));
+    drop(end);
+    assert_eq!(launched.last_words(), None);
+}
