@@ -230,7 +230,11 @@ fn send_start(dir: &ContainerDir, state: &State) -> Result<(), Error> {
     protocol::send(Fd::from(&connection), &FromParent::Start.encode()).map_err(what)?;
     let mut record = [0; SIZE];
     let n = match sys::read(Fd::from(&connection), &mut record) {
-        Err(e) if e.errno == libc::ECONNRESET => 0,
+        // It ended without having heard us; what it said itself comes after.
+        Err(e) if e.errno == libc::ECONNRESET => match sys::read(Fd::from(&connection), &mut record) {
+            Ok(n) if n > 0 => n,
+            _ => return Err(what(e)),
+        },
         r => r.map_err(what)?,
     };
     match record.get(..n).and_then(FromChild::decode) {

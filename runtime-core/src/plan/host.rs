@@ -49,7 +49,10 @@ pub(super) fn compile(
         release(child, Gate::Hooks, &mut steps);
     }
     steps.push(planned(HostStep::AwaitReady, "create ends when all is done but execve"));
-    steps.push(planned(HostStep::RecordCreated, "create ends when all is done but execve"));
+    // With `run` the program is executed at once, and that is what is recorded.
+    if input.options.detach_start {
+        steps.push(planned(HostStep::RecordCreated, "create ends when all is done but execve"));
+    }
     steps
 }
 

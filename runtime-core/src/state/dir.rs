@@ -187,7 +187,7 @@ impl Shared {
             if kind == TMPFS_MAGIC || kind == RAMFS_MAGIC {
                 return None;
             }
-            let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            let id = String::from_utf8(crate::host::slurp("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
             Some(id.trim_end().to_owned())
         };
         self.boot_id.get_or_init(read).as_deref()
@@ -306,7 +306,8 @@ impl ContainerDir {
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(StateError::io("open", &path(), errno)),
         };
-        let mut text = Vec::new();
+        // Room for the usual record: without, it would be read by the dozen of bytes.
+        let mut text = Vec::with_capacity(8192);
         file.take(MAX_STATE_LENGTH + 1)
             .read_to_end(&mut text)
             .map_err(|e| StateError::io("read", &path(), e))?;
