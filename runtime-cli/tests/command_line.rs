@@ -213,13 +213,17 @@ fn an_empty_list_has_runcs_forms() {
 #[test]
 fn a_terminal_and_a_console_socket_need_each_other() {
     let scratch = Scratch::new("console");
-    fs::write(scratch.0.join("config.json"), r#"{"process":{"terminal":true}}"#).unwrap();
+    // With a terminal, as `spec` writes it.
+    assert_eq!(scratch.run("spec").status.code(), Some(0));
     let expected = "cannot allocate tty if orlop will detach without setting console socket";
     for line in ["run -d c1", "create c1"] {
         let output = scratch.run(&format!("--root state {line}"));
         assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
     }
-    fs::write(scratch.0.join("config.json"), r#"{"process":{"terminal":false}}"#).unwrap();
+    let with = fs::read_to_string(scratch.0.join("config.json")).unwrap();
+    let without = with.replace("\"terminal\": true", "\"terminal\": false");
+    assert_ne!(with, without);
+    fs::write(scratch.0.join("config.json"), without).unwrap();
     let _listener = std::os::unix::net::UnixListener::bind(scratch.0.join("s")).unwrap();
     let expected = "cannot use console socket if orlop will not detach or allocate tty";
     for line in ["run -d --console-socket s c1", "create --console-socket s c1", "run --console-socket s c1"]
