@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::launch::explain::explain_execute;
 use crate::launch::hooks::{self, HookPlace};
-use crate::launch::parent::start_address;
 use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
 use crate::plan::{self, HookKind, Namespace};
@@ -11,7 +10,7 @@ use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoo
 use crate::status::{ContainerState, Status, oci_state};
 use crate::sys::{self, Child, Fd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -214,6 +213,12 @@ pub(crate) fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Err
         return Ok(Status::Created);
     }
     Ok(Status::Running)
+}
+
+/// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.
+pub(crate) fn start_address(dir: &ContainerDir) -> Result<UnixAddr, Error> {
+    let path = format!("/proc/self/fd/{}/{START_SOCKET}", dir.dir_fd().as_raw_fd());
+    UnixAddr::new(path.as_str()).map_err(|e| Error::because(ErrorKind::Host, "name start.sock", e))
 }
 
 fn connect_start(dir: &ContainerDir) -> Result<OwnedFd, Error> {

@@ -3,7 +3,8 @@
 use crate::container::{Container, teardown};
 use crate::error::{Error, ErrorKind};
 use crate::host;
-use crate::launch::parent::{Inputs, Launched, Observer, Record, launch};
+use crate::launch::inputs::{Inputs, Observer, Record};
+use crate::launch::parent::{Launched, launch};
 use crate::launch::{Observe, StepEvent};
 use crate::plan::{self, Options, Plan};
 use crate::process::Process;

@@ -440,3 +440,14 @@ fn our_examples_mean_what_runcs_do() {
         load(&text).unwrap();
     }
 }
+
+#[test]
+fn removed_properties_of_intel_rdt_are_warned_of() {
+    let mut config = serde_json::to_value(example(None)).unwrap();
+    config["linux"]["intelRdt"] = serde_json::json!({"enableCMT": true, "enableMBM": true});
+    let loaded = load(config.to_string().as_bytes()).unwrap();
+    let words = "ignored: runtime-spec 1.3 has enableMonitoring in its place";
+    for path in ["linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"] {
+        assert!(loaded.warnings.contains(&format!("{path}: {words}")), "{:?}", loaded.warnings);
+    }
+}

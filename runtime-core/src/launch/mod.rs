@@ -8,6 +8,7 @@ mod command;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod idmap;
+pub(crate) mod inputs;
 pub(crate) mod netdev;
 mod netlink;
 pub(crate) mod parent;
@@ -16,4 +17,4 @@ pub mod protocol;
 pub(crate) mod rdt;
 
 pub use child::Observe;
-pub use parent::{Half, StepEvent};
+pub use inputs::{Half, StepEvent};

@@ -7,6 +7,7 @@ use super::child::{self, Context, Observe, State as ChildState};
 use super::explain::{broken, explain_clone, explain_failure};
 use super::hooks::{self, HookPlace};
 use super::idmap;
+use super::inputs::{Half, Inputs, Observer, Record, StepEvent};
 use super::netdev;
 use super::procfs::TrustedProc;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
@@ -14,66 +15,12 @@ use crate::cgroup::{Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::spec::{SysctlOwner, sysctl_owner};
-use crate::state::{ContainerDir, NetDevice, Phase, START_SOCKET, State};
+use crate::state::{NetDevice, Phase, State};
 use crate::sys::{self, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-/// Which half of the launch did a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// The caller.
-    Parent,
-    /// The container's process, before execve.
-    Child,
-}
-
-/// A step that is done, as an observer hears of it.
-#[derive(Clone, Debug)]
-pub struct StepEvent {
-    /// Who did it.
-    pub half: Half,
-    /// Its index in that half of the plan.
-    pub index: usize,
-    /// What it was, in words.
-    pub name: String,
-    /// When it began, in nanoseconds of the wall clock.
-    pub start_ns: u64,
-    /// When it was done.
-    pub end_ns: u64,
-}
-
-/// Hears of each step when it is done.
-pub type Observer<'a> = dyn FnMut(&StepEvent) + Send + 'a;
-
-/// The container that a launch makes, as opposed to a process in an existing one.
-pub struct Record<'a> {
-    /// Its state directory, locked.
-    pub dir: &'a ContainerDir,
-    /// Its record.
-    pub state: &'a mut State,
-}
-
-/// What a launch is given beside the plan.
-#[derive(Default)]
-pub struct Inputs<'a> {
-    /// Where the pseudoterminal's master is sent.
-    pub console_socket: Option<BorrowedFd<'a>>,
-    /// What becomes stdin, stdout and stderr; the caller's own when `None`.
-    pub stdio: Option<[BorrowedFd<'a>; 3]>,
-    /// Descriptors 3 to 3+n-1 are passed on.
-    pub preserve_fds: u32,
-    /// How much is told to the observer.
-    pub observe: Observe,
-    /// The observer.
-    pub observer: Option<&'a mut Observer<'a>>,
-    /// For a process in an existing container: its pidfd, which stands for all namespaces.
-    pub target: Option<BorrowedFd<'a>>,
-    /// For a process in an existing container: its cgroups.
-    pub cgroup: Option<Placement>,
-}
 
 /// A process that stands before execve.
 pub struct Launched {
@@ -334,7 +281,7 @@ impl Parent<'_> {
         let what = |e: nix::Error| failed("listen on start.sock", e);
         let fd =
             socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(what)?;
-        bind(fd.as_raw_fd(), &start_address(record.dir)?).map_err(what)?;
+        bind(fd.as_raw_fd(), &crate::container::start_address(record.dir)?).map_err(what)?;
         listen(&fd, Backlog::new(8).map_err(what)?).map_err(what)?;
         self.listener = Some(fd);
         Ok(())
@@ -377,7 +324,7 @@ impl Parent<'_> {
         self.prepare_devices()?;
         let what = |e: SysError| failed("make the container's process", explain_clone(e));
         let (sync, childs_end) = sys::socketpair().map_err(|e| failed("make the container's process", e))?;
-        let ignored_signals = ignored_signals(&self.proc)?;
+        let ignored_signals = self.proc.ignored_signals().map_err(|e| failed("", e))?;
         let namespaces =
             if self.inputs.target.is_some() { Vec::new() } else { borrow_all(&self.namespaces)? };
         let trees = borrow_all(&self.trees)?;
@@ -578,22 +525,6 @@ fn borrow_all(slots: &[Option<OwnedFd>]) -> Result<Vec<Fd>, Error> {
                 .ok_or_else(|| Error::new(ErrorKind::Launch, "the plan leaves a slot empty"))
         })
         .collect()
-}
-
-/// The signals that the caller ignores, a bit for each (`SigIgn` of `proc_pid_status(5)`).
-fn ignored_signals(proc: &TrustedProc) -> Result<u64, Error> {
-    let file = proc.open_file(c"self/status", libc::O_RDONLY).map_err(|e| failed("", e))?;
-    let mut text = [0; 4096];
-    let n = sys::read(Fd::from(&file), &mut text).map_err(|e| failed("read /proc/self/status", e))?;
-    let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
-    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
-}
-
-/// The address of `start.sock`, through the directory's descriptor: a path could be longer than a socket address.
-pub fn start_address(dir: &ContainerDir) -> Result<UnixAddr, Error> {
-    let path = format!("/proc/self/fd/{}/{START_SOCKET}", dir.dir_fd().as_raw_fd());
-    UnixAddr::new(path.as_str()).map_err(|e| failed("name start.sock", e))
 }
 
 fn with_origin(e: Error, origin: &str) -> Error {

@@ -89,6 +89,20 @@ impl TrustedProc {
             .map_err(|error| failed("open", path, error))
     }
 
+    /// The signals that the caller ignores, a bit for each (`SigIgn` of `proc_pid_status(5)`).
+    ///
+    /// # Errors
+    /// When the caller's status cannot be read.
+    pub fn ignored_signals(&self) -> Result<u64> {
+        let path = c"self/status";
+        let file = self.open_file(path, O_RDONLY)?;
+        let mut text = [0; 4096];
+        let n = sys::read(Fd::from(&file), &mut text).map_err(|error| failed("read", path, error))?;
+        let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+    }
+
     /// Writes `value` to `path`, relative to `/proc`, in one call.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, SpecError> {
 fn finish(mut spec: Spec, mut report: Report, extras: Extras, bytes: &[u8]) -> Result<Loaded, SpecError> {
     let typed = std::mem::take(&mut report.faults);
     normalise::normalise(&mut spec, &mut report);
+    warn_of_the_removed(&spec, bytes, &mut report);
     validate::validate(&spec, bytes, &mut report);
     if !typed.is_empty() {
         repair::merge_faults(typed, &mut report);
@@ -59,6 +60,20 @@ fn finish(mut spec: Spec, mut report: Report, extras: Extras, bytes: &[u8]) -> R
         Ok(Loaded { spec, warnings: report.warnings, extras })
     } else {
         Err(SpecError { faults: report.faults })
+    }
+}
+
+/// Properties that runtime-spec 1.3 has taken out, and whose makers should hear that they have no effect any more.
+fn warn_of_the_removed(spec: &Spec, bytes: &[u8], report: &mut Report) {
+    if spec.linux().as_ref().is_none_or(|linux| linux.intel_rdt().is_none()) {
+        return;
+    }
+    for (key, path) in
+        [("\"enableCMT\"", "linux.intelRdt.enableCMT"), ("\"enableMBM\"", "linux.intelRdt.enableMBM")]
+    {
+        if presence::occurrences(bytes, key, 1) > 0 {
+            report.warn(path, "ignored: runtime-spec 1.3 has enableMonitoring in its place");
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Tally {
 }
 
 /// How often `needle` occurs in `bytes`, counted up to `enough`.
-fn occurrences(bytes: &[u8], needle: &str, enough: usize) -> usize {
+pub(super) fn occurrences(bytes: &[u8], needle: &str, enough: usize) -> usize {
     let needle = needle.as_bytes();
     // The second byte is rarer than the quote every key begins with.
     let (second, mut at, mut found) = (needle[1], 1, 0);
