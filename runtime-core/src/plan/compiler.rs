@@ -5,6 +5,7 @@ use super::{
     ChildStep, Gate, HostFacts, HostStep, Options, Plan, Planned, cgroups, devices, hooks, host, mounts,
     namespaces, process, rootfs, sysctl,
 };
+pub(super) use crate::spec::Report;
 use crate::spec::{self, Fault, Loaded};
 use oci_spec::runtime::{Linux, Spec};
 use std::fmt;
@@ -30,22 +31,7 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-/// Faults and warnings, gathered while compiling.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) faults: Vec<Fault>,
-    pub(super) warnings: Vec<String>,
-}
-
 impl Report {
-    pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { path: path.into(), message: message.into() });
-    }
-
-    pub(super) fn warn(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
-        self.warnings.push(format!("{path}: {message}"));
-    }
-
     /// A fault that names the kernel version a feature needs, unless the kernel has it.
     pub(super) fn need_kernel(&mut self, facts: &HostFacts, version: (u32, u32), path: &str, what: &str) {
         if facts.kernel < version {

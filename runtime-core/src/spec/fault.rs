@@ -57,19 +57,19 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
-/// Gathers faults and warnings while a config is checked.
+/// Gathers faults and warnings while a config is checked, and while it is compiled.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) faults: Vec<Fault>,
-    pub(super) warnings: Vec<String>,
+pub(crate) struct Report {
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn warn(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
+    pub(crate) fn warn(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
         self.warnings.push(format!("{path}: {message}"));
     }
 }

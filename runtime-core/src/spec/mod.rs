@@ -24,6 +24,7 @@ mod validate;
 mod words;
 
 pub use example::{Example, example};
+pub(crate) use fault::Report;
 pub use fault::{Fault, SpecError};
 pub use lists::{MAX_CPU, MAX_NODE, parse_list};
 pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, load, load_file};

@@ -33,7 +33,11 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     for (flags, recursive) in &m.propagation {
         set_propagation(cx, tree, *recursive, *flags)?;
     }
-    if m.late_read_only { remember(cx, tree) } else { close_tree(cx, m, tree) }
+    if m.late_read_only {
+        return remember(cx, tree);
+    }
+    close_tree(m, tree);
+    Ok(())
 }
 
 /// Changes the mount at `destination` (`remount`); the kernel refuses a place where none is.
@@ -59,11 +63,10 @@ pub fn change(
 }
 
 /// Closes a tree that was opened here; the slots stay, as a later mount may name them.
-fn close_tree(_: &Context<'_>, m: &Mount, tree: Fd) -> Result<()> {
+fn close_tree(m: &Mount, tree: Fd) {
     if !matches!(m.source, MountSource::Tree { .. }) {
         sys::close(tree);
     }
-    Ok(())
 }
 
 fn remember(cx: &mut Context<'_>, tree: Fd) -> Result<()> {
