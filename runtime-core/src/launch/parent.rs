@@ -378,11 +378,12 @@ impl Parent<'_> {
     /// files.  To be moved by us costs a grace period of RCU ([`Placement::task_files`]).
     fn ways_into_cgroup(&mut self) -> Result<(Option<OwnedFd>, Vec<OwnedFd>), Error> {
         let Some(placement) = &self.cgroup else { return Ok((None, Vec::new())) };
-        // Before 5.16 the kernel asks who writes and not who has opened, and in a user namespace we are nobody.
+        // Before 5.16 the kernel asks who writes to `tasks` and not who has opened it, and in a user namespace we are nobody:
+        // then the parent moves the child.  A clone into the group of version 2 is the parent's doing in any case.
         let enters_userns =
             self.plan.clone.stage.is_none() && self.plan.clone.flags & libc::CLONE_NEWUSER != 0;
         if enters_userns && crate::host::kernel() < (5, 16) {
-            return Ok((None, Vec::new()));
+            return Ok((placement.v2_fd()?, Vec::new()));
         }
         self.joined_itself = true;
         Ok((placement.v2_fd()?, placement.task_files()?))
