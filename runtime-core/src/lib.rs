@@ -89,6 +89,7 @@ pub mod plan;
 mod process;
 pub mod protect;
 mod runtime;
+pub mod seccomp;
 pub mod spec;
 pub mod state;
 mod status;

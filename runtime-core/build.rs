@@ -1,0 +1,71 @@
+//! Writes the table of system calls: every name that Linux has on one of our architectures, with its numbers.
+//!
+//! Done while building, so that the binaries hold one sorted table without pointers: a table of string slices
+//! would have to be relocated at every start, and its pages would be private memory of every process.
+
+use std::collections::BTreeMap;
+use std::ffi::c_long;
+use std::fmt::Write;
+use std::path::Path;
+use syscall_numbers::{aarch64, arm, x32, x86, x86_64};
+
+/// The order of the columns, `seccomp::abi::Abi` as a number.
+const ABIS: usize = 5;
+
+/// No such call.
+const ABSENT: u32 = u32::MAX;
+
+/// The bit that marks a call of x32; the table is without it.
+const X32_BIT: c_long = 0x4000_0000;
+
+/// Beyond every number that a table has, and that it will have for long.
+const END: c_long = 4096;
+
+/// What 32-bit ARM has beside the common numbering (`__ARM_NR_BASE` in its unistd.h).
+const ARM_PRIVATE: [(&str, u32); 5] = [
+    ("breakpoint", 0x000f_0001),
+    ("cacheflush", 0x000f_0002),
+    ("usr26", 0x000f_0003),
+    ("usr32", 0x000f_0004),
+    ("set_tls", 0x000f_0005),
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let mut calls: BTreeMap<&str, [u32; ABIS]> = BTreeMap::new();
+    type NameOf = fn(c_long) -> Option<&'static str>;
+    let tables: [(NameOf, c_long); ABIS] = [
+        (x86_64::sys_call_name, 0),
+        (x86::sys_call_name, 0),
+        (x32::sys_call_name, X32_BIT),
+        (aarch64::sys_call_name, 0),
+        (arm::sys_call_name, 0),
+    ];
+    for (abi, (name_of, base)) in tables.into_iter().enumerate() {
+        for number in 0..END {
+            if let Some(name) = name_of(base + number) {
+                calls.entry(name).or_insert([ABSENT; ABIS])[abi] = u32::try_from(number).expect("small");
+            }
+        }
+    }
+    for (name, number) in ARM_PRIVATE {
+        calls.entry(name).or_insert([ABSENT; ABIS])[4] = number;
+    }
+    let directory = std::env::var_os("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&directory).join("syscalls.rs"), render(&calls)).expect("cargo made it");
+}
+
+fn render(calls: &BTreeMap<&str, [u32; ABIS]>) -> String {
+    let mut names = String::new();
+    let mut entries = String::new();
+    for (name, numbers) in calls {
+        let _ = writeln!(
+            entries,
+            "    Entry {{ start: {}, len: {}, numbers: {numbers:?} }},",
+            names.len(),
+            name.len()
+        );
+        names.push_str(name);
+    }
+    format!("static NAMES: &str = {names:?};\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\n", calls.len())
+}
