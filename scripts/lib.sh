@@ -14,6 +14,8 @@ package_of() {
     setpriv) echo util-linux ;;
     busybox) echo busybox-static ;;
     libseccomp) echo libseccomp-dev ;;
+    dockerd | docker) echo docker.io ;;
+    ip) echo iproute2 ;;
     *) echo "$1" ;;
     esac
 }

@@ -1,0 +1,113 @@
+# Shared by the engines' scenarios: images, daemons, and how a scenario is written down.
+# Sourced by bash inside a world (see `world`), with these set:
+#   WORK      a directory of this run, on a real file system
+#   CACHE     what is made once and kept (images)
+#   RUNTIME   the runtime under test, an absolute path
+# shellcheck shell=bash
+
+# The names under which engines know the runtime under test.
+runtime_name() { basename "$RUNTIME"; }
+
+# eventually SECONDS COMMAND...: until it succeeds.
+eventually() {
+    local end=$((SECONDS + $1))
+    shift
+    until bounded "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
+# What differs between two runs by nature becomes the same word: ids, times, process ids, sizes.
+normal() {
+    sed -E \
+        -e 's/[0-9a-f]{64}/ID/g' -e 's/\b[0-9a-f]{12}\b/ID/g' \
+        -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+( ?[+-][0-9]{4})?( UTC|Z)?/TIME/g' \
+        -e "s#$WORK#WORK#g" -e "s#$(runtime_name)#RUNTIME#g"
+}
+
+# A program, or a shell function, that may take half a minute: what hangs is a result, too (status 124).
+bounded() {
+    if [ "$(type -t "$1")" = function ]; then
+        timeout -k 2 30 bash -c '"$@"' bash "$@"
+    else
+        timeout -k 2 30 "$@"
+    fi
+}
+
+# says NAME COMMAND...: one line of the transcript: the name, the exit status, and what was printed (both streams).
+says() {
+    local name=$1 out status=0
+    shift
+    out=$(bounded "$@" 2>&1 </dev/null) || status=$?
+    printf '%s -> %d\n' "$name" "$status"
+    [ -z "$out" ] || printf '%s\n' "$out" | tr -d '\r' | normal | sed 's/^/    /'
+}
+
+# status NAME COMMAND...: the exit status alone, where words may differ.
+status() {
+    local name=$1 status=0
+    shift
+    bounded "$@" >/dev/null 2>&1 </dev/null || status=$?
+    printf '%s -> %d\n' "$name" "$status"
+}
+
+# A root file system of busybox: the image `box` of every engine, as a tar file.
+box_tar() {
+    local tar=$CACHE/box.tar root
+    if [ ! -s "$tar" ]; then
+        root=$(mktemp -d)
+        mkdir -p "$root"/{bin,dev,etc,proc,root,sys,tmp,var/www}
+        cp "$(command -v busybox)" "$root/bin/busybox"
+        local applet
+        for applet in $("$root/bin/busybox" --list); do
+            [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+        done
+        printf 'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/tmp:/bin/sh\n' >"$root/etc/passwd"
+        printf 'root:x:0:\nweb:x:1000:\n' >"$root/etc/group"
+        chmod 1777 "$root/tmp"
+        echo 'served from the image' >"$root/var/www/index.html"
+        echo 'not a program' >"$root/bin/not-executable"
+        chmod 644 "$root/bin/not-executable"
+        tar -C "$root" --numeric-owner --owner=0 --group=0 -cf "$tar.new" .
+        mv "$tar.new" "$tar"
+        rm -rf "$root"
+    fi
+    echo "$tar"
+}
+
+# A Debian with bash and Python, from packages: the image `debian`.
+debian_tar() {
+    local tar=$CACHE/debian.tar root
+    if [ ! -s "$tar" ]; then
+        root=$(mktemp -d)
+        mmdebstrap --quiet --variant=extract --include=base-files,bash,coreutils,libc-bin,python3-minimal,gunicorn \
+            bookworm "$root" >/dev/null 2>"$CACHE/mmdebstrap.log" || { cat "$CACHE/mmdebstrap.log" >&2; return 1; }
+        printf 'root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/tmp:/bin/sh\n' >"$root/etc/passwd"
+        printf 'root:x:0:\nwww-data:x:33:\n' >"$root/etc/group"
+        # Packages that are unpacked and not configured have no /bin/sh of their own choice.
+        [ -e "$root/bin/sh" ] || ln -s bash "$root/bin/sh"
+        tar -C "$root" --numeric-owner --exclude=./usr/share/doc --exclude=./usr/share/locale --exclude=./dev \
+            -cf "$tar.new" .
+        mv "$tar.new" "$tar"
+        rm -rf "$root"
+    fi
+    echo "$tar"
+}
+
+# start_containerd NAME: a containerd of this world at /run/NAME/containerd.sock, without the CRI plugin.
+start_containerd() {
+    local name=$1
+    mkdir -p "/run/$name"
+    cat >"$WORK/$name.toml" <<TOML
+version = 2
+root = "$WORK/$name"
+state = "/run/$name/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "/run/$name/containerd.sock"
+TOML
+    containerd --config "$WORK/$name.toml" >"$WORK/$name.log" 2>&1 &
+    eventually 30 ctr --address "/run/$name/containerd.sock" version ||
+        { cat "$WORK/$name.log" >&2; return 1; }
+}
