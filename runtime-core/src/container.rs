@@ -1,5 +1,7 @@
 //! A container: its state, and what can be done to it.
 
+mod control;
+
 use crate::error::{Error, ErrorKind};
 use crate::launch::explain::explain_execute;
 use crate::launch::hooks::{self, HookPlace};
@@ -134,6 +136,7 @@ impl Container {
             return if all { Ok(()) } else { Err(self.not_running()) };
         };
         match sys::pidfd_send_signal(Fd::from(&init), signal) {
+            Ok(()) if signal == libc::SIGKILL => thaw_to_die(&state),
             Ok(()) => Ok(()),
             Err(e) if e.errno == libc::ESRCH => Err(self.not_running()),
             Err(e) => Err(Error::because(ErrorKind::Host, format!("signal {signal} to {}", self.id), e)),
@@ -300,10 +303,9 @@ pub(crate) fn teardown(dir: ContainerDir, state: &State) {
 fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
     if let Some(init) = open_init(state)? {
         return_devices(state);
-        if let Some(cgroup) = &state.cgroup {
-            // A frozen process takes no signal but SIGKILL, and on v1 not even that.
-            let _ = cgroup.thaw();
-        }
+        let _ = sys::pidfd_send_signal(Fd::from(&init), libc::SIGKILL);
+        // Should it fail, the group is thawed again below, where a failure is told.
+        let _ = thaw_to_die(state);
         end_init(&init);
     }
     if let Some(cgroup) = &state.cgroup {
@@ -321,6 +323,12 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
         run_poststop(state);
     }
     Ok(dir.remove()?)
+}
+
+/// Lets the processes of a frozen container die of the SIGKILL that they have got: on v1 they do not before they are thawed,
+/// and the first does not end before the others in its pid namespace.
+fn thaw_to_die(state: &State) -> Result<(), Error> {
+    state.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.thaw_for_good()?))
 }
 
 /// Sends network devices back before their namespace goes.

@@ -79,7 +79,8 @@ impl Container {
             Status::Running | Status::Created => {}
             Status::Paused if options.ignore_paused => {}
             Status::Paused => {
-                return Err(Error::new(ErrorKind::InvalidState, "cannot exec in a paused container"));
+                let message = "cannot exec in a paused container (use --ignore-paused to override)";
+                return Err(Error::new(ErrorKind::InvalidState, message));
             }
             Status::Stopped | Status::Creating => {
                 return Err(Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"));

@@ -91,3 +91,11 @@ pub(super) fn tree(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     }
     Ok(all)
 }
+
+/// The lines `key number` of a file; those of another form are passed over.
+pub(super) fn keyed(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key, value.trim().parse().ok()?))
+    })
+}

@@ -16,11 +16,14 @@ mod create;
 mod devices;
 mod error;
 mod files;
+mod freeze;
 mod layout;
 mod members;
 mod mounts;
+mod oom;
 mod place;
 mod remove;
+mod stats;
 
 pub use bpf::device_program;
 pub use create::{Created, Need};
@@ -28,7 +31,12 @@ pub use devices::{Access, DEFAULT_DEVICES, DeviceKind, DeviceLists, DeviceRule};
 pub use error::CgroupError;
 pub use layout::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy, detect};
 pub use mounts::{CgroupMount, cgroup_mounts};
+pub use oom::OomWatch;
 pub use place::{Group, Placement, place};
+pub use stats::{
+    BlkioEntry, CpuStats, CpusetStats, HugetlbStats, IoDevice, IoStats, MemoryEntry, MemoryEvents,
+    MemoryStats, MiscStats, OomControl, PidsStats, Pressure, PressureLine, RdmaDevice, RdmaStats, Stats,
+};
 
 #[cfg(test)]
 mod host_tests;

@@ -46,7 +46,7 @@ impl Placement {
                 failed = failed.or_else(|| Some(still_busy(first, started)));
                 break;
             }
-            self.thaw()?;
+            self.thaw_for_good()?;
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
             left = busy;
