@@ -25,12 +25,14 @@ JSON
     eventually 60 docker version || { tail -30 "$WORK/dockerd.log" >&2; return 1; }
 }
 
-start_docker() {
+start_engine() {
     start_containerd docker-containerd
     start_daemon
     docker import --change 'CMD ["sh"]' "$(box_tar)" box >/dev/null
     docker import --change 'CMD ["bash"]' "$(debian_tar)" debian >/dev/null
 }
+
+stop_engine() { stop_docker; }
 
 stop_docker() {
     kill "$DAEMON"

@@ -57,6 +57,7 @@ box_tar() {
     local tar=$CACHE/box.tar root
     if [ ! -s "$tar" ]; then
         root=$(mktemp -d)
+        chmod 755 "$root"
         mkdir -p "$root"/{bin,dev,etc,proc,root,sys,tmp,var/www}
         cp "$(command -v busybox)" "$root/bin/busybox"
         local applet
@@ -81,6 +82,7 @@ debian_tar() {
     local tar=$CACHE/debian.tar root
     if [ ! -s "$tar" ]; then
         root=$(mktemp -d)
+        chmod 755 "$root"
         mmdebstrap --quiet --variant=extract --include=base-files,bash,coreutils,libc-bin,python3-minimal,gunicorn \
             bookworm "$root" >/dev/null 2>"$CACHE/mmdebstrap.log" || { cat "$CACHE/mmdebstrap.log" >&2; return 1; }
         printf 'root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/tmp:/bin/sh\n' >"$root/etc/passwd"
