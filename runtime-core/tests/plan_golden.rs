@@ -466,7 +466,7 @@ fn what_is_not_built_yet() {
     let config = bare(
         &["mount"],
         json!({"linux": {
-            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}, "resources": {"pids": {"limit": 5}},
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
         }}),
     );
     case(config.clone()).check("unsupported");

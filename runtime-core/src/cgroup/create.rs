@@ -56,7 +56,8 @@ impl Placement {
         Ok(())
     }
 
-    /// Makes the groups.  On version 2 the controllers in `needs`, and only those, are handed down to the new group.
+    /// Makes the groups.  Where version 2 is alone, all its controllers are handed down to the new group, as far as that can
+    /// be; beside version 1 those in `needs` are.
     ///
     /// Groups that an ordinary user has no permission to make, or to move a process into, are left out and dropped
     /// from the placement, unless `linux.cgroupsPath` or a need asks for them.
@@ -76,9 +77,7 @@ impl Placement {
         }
         let wanted = !self.groups.is_empty();
         self.groups = kept;
-        for need in needs {
-            self.meet(*need, &dropped)?;
-        }
+        self.meet(needs, &dropped)?;
         Ok(if wanted && self.groups.is_empty() { Created::None } else { Created::Yes })
     }
 
@@ -130,20 +129,25 @@ impl Placement {
         self.groups.iter().any(|group| group.path.exists())
     }
 
-    /// Sees to it that a controller serves the container.
-    fn meet(&self, need: Need<'_>, dropped: &[Group]) -> Result<(), CgroupError> {
-        if self.v1(need.controller).is_some() {
-            return Ok(());
+    /// Sees to it that the controllers serve the container.
+    fn meet(&self, needs: &[Need<'_>], dropped: &[Group]) -> Result<(), CgroupError> {
+        let mut of_v2 = Vec::new();
+        for need in needs.iter().filter(|need| self.v1(need.controller).is_none()) {
+            let denied = dropped.iter().any(|group| group.has(need.controller));
+            match self.v2() {
+                _ if denied => return Err(refused(*need, DENIED)),
+                // These are properties of every group of version 2, not controllers.
+                Some(_) if matches!(need.controller, "devices" | "freezer") => {}
+                Some(_) => of_v2.push(*need),
+                None if dropped.iter().any(Group::is_v2) => return Err(refused(*need, DENIED)),
+                None => return Err(refused(*need, "no hierarchy with it is mounted")),
+            }
         }
-        let had = dropped.iter().any(|group| group.has(need.controller));
-        match self.v2() {
-            _ if had => Err(refused(need, DENIED)),
-            // These are properties of every group of version 2, not controllers.
-            Some(_) if matches!(need.controller, "devices" | "freezer") => Ok(()),
-            Some(group) => hand_down(group, need),
-            None if dropped.iter().any(Group::is_v2) => Err(refused(need, DENIED)),
-            None => Err(refused(need, "no hierarchy with it is mounted")),
+        let Some(group) = self.v2() else { return Ok(()) };
+        if self.groups.len() == 1 && dropped.is_empty() {
+            enable_all(group)?;
         }
+        if of_v2.is_empty() { Ok(()) } else { enable(group, &of_v2) }
     }
 }
 
@@ -270,35 +274,73 @@ fn fill_cpuset(group: &Group) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Hands a controller of version 2 down to a group, as far as it is not yet.
-fn hand_down(group: &Group, need: Need<'_>) -> Result<(), CgroupError> {
-    let has = |dir: &Path, file: &str| {
-        let text = read(dir, file).map_err(|e| CgroupError::io("read", &dir.join(file), e))?;
-        Ok(text.split_whitespace().any(|c| c == need.controller))
-    };
-    if has(&group.path, "cgroup.controllers")? {
+/// Hands controllers of version 2 down to a group, as far as they are not yet.
+///
+/// # Errors
+/// [`CgroupError::Controller`] for the first that cannot be had.
+pub(super) fn enable(group: &Group, needs: &[Need<'_>]) -> Result<(), CgroupError> {
+    let has = words(&group.path, "cgroup.controllers")?;
+    let lacking: Vec<Need<'_>> =
+        needs.iter().filter(|need| !has.iter().any(|c| c == need.controller)).copied().collect();
+    if lacking.is_empty() {
         return Ok(());
     }
-    let above: Vec<&Path> =
-        group.path.ancestors().skip(1).take(group.below_mount().components().count()).collect();
-    for dir in above.into_iter().rev() {
-        if !has(dir, "cgroup.controllers")? {
-            return Err(refused(need, format!("{} does not have it", dir.display())));
+    for dir in above(group) {
+        let has = words(dir, "cgroup.controllers")?;
+        if let Some(need) = lacking.iter().find(|need| !has.iter().any(|c| c == need.controller)) {
+            return Err(refused(*need, format!("{} does not have it", dir.display())));
         }
-        if has(dir, "cgroup.subtree_control")? {
-            continue;
-        }
-        match write(dir, "cgroup.subtree_control", format!("+{}", need.controller).as_bytes()) {
-            Ok(()) => {}
-            Err(Errno::EBUSY) => {
-                let reason = format!("{} cannot hand it down, as it has processes of its own", dir.display());
-                return Err(refused(need, reason));
-            }
-            Err(errno) => {
-                let reason = format!("{}/cgroup.subtree_control: {}", dir.display(), errno.desc());
-                return Err(refused(need, reason));
-            }
+        let given = words(dir, "cgroup.subtree_control")?;
+        for need in lacking.iter().filter(|need| !given.iter().any(|c| c == need.controller)) {
+            hand_down(dir, need.controller).map_err(|reason| refused(*need, reason))?;
         }
     }
     Ok(())
+}
+
+/// Hands down to a group every controller that there is, as far as that can be: without one, what the container uses is not
+/// counted, and cannot be limited later on.
+fn enable_all(group: &Group) -> Result<(), CgroupError> {
+    let all = words(&group.mount_point, "cgroup.controllers")?;
+    let mut lacking = all;
+    let has = words(&group.path, "cgroup.controllers")?;
+    lacking.retain(|controller| !has.contains(controller));
+    for dir in above(group) {
+        if lacking.is_empty() {
+            break;
+        }
+        let given = words(dir, "cgroup.subtree_control")?;
+        let absent: Vec<String> =
+            lacking.iter().filter(|c| !given.contains(c)).map(|c| format!("+{c}")).collect();
+        // In one call it is all or nothing: then each by itself, and those that cannot be had are not had.
+        if !absent.is_empty() && write(dir, "cgroup.subtree_control", absent.join(" ").as_bytes()).is_err() {
+            lacking.retain(|c| given.contains(c) || hand_down(dir, c).is_ok());
+        }
+    }
+    Ok(())
+}
+
+/// The groups above one, topmost first, the hierarchy's root among them.
+fn above(group: &Group) -> Vec<&Path> {
+    let mut above: Vec<&Path> =
+        group.path.ancestors().skip(1).take(group.below_mount().components().count()).collect();
+    above.reverse();
+    above
+}
+
+fn words(dir: &Path, file: &str) -> Result<Vec<String>, CgroupError> {
+    let text = read(dir, file).map_err(|e| CgroupError::io("read", &dir.join(file), e))?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Lets a group of version 2 hand a controller down to those below it; if not, why.
+fn hand_down(dir: &Path, controller: &str) -> Result<(), String> {
+    match write(dir, "cgroup.subtree_control", format!("+{controller}").as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(Errno::EBUSY) => {
+            Err(format!("{} cannot hand it down, as it has processes of its own", dir.display()))
+        }
+        Err(Errno::EOPNOTSUPP) => Err(format!("{} cannot hand it down, as it is threaded", dir.display())),
+        Err(errno) => Err(format!("{}/cgroup.subtree_control: {}", dir.display(), errno.desc())),
+    }
 }

@@ -34,6 +34,32 @@ pub enum CgroupError {
         /// Why it cannot be had.
         reason: String,
     },
+    /// The kernel refuses a value for a limit.
+    #[error("{config_path}: write {value:?} to {}: {}{hint}", path.display(), errno.desc())]
+    Limit {
+        /// Where the configuration asks for it.
+        config_path: String,
+        /// The value.
+        value: String,
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        errno: Errno,
+        /// What that answer means here, in parentheses; or nothing.
+        hint: String,
+    },
+    /// A limit below what is in use, which the configuration does not want (`memory.checkBeforeUpdate`).
+    #[error("{config_path}: {value} is less than what is in use, {used} (in {})", path.display())]
+    InUse {
+        /// Where the configuration asks for it.
+        config_path: String,
+        /// The value.
+        value: String,
+        /// What is in use.
+        used: u64,
+        /// The file that says so.
+        path: PathBuf,
+    },
     /// A rule for devices that the kernel's interface cannot express.
     #[error("linux.resources.devices[{index}]: {reason}")]
     DeviceRule {
@@ -81,6 +107,11 @@ impl CgroupError {
 
     pub(super) fn hinted(call: impl Into<String>, path: &Path, errno: Errno, hint: &'static str) -> Self {
         Self::Io { call: call.into(), path: path.to_owned(), errno, hint }
+    }
+
+    /// Whether the kernel finds a value invalid, which can be for the sake of another.
+    pub(super) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Limit { errno: Errno::EINVAL, .. })
     }
 
     /// Whether it says that we lack the permission, or that the file system is read-only to us.

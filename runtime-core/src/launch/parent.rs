@@ -11,7 +11,7 @@ use super::inputs::{Half, Inputs, Observer, Record, StepEvent};
 use super::netdev;
 use super::procfs::TrustedProc;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
-use crate::cgroup::{Created, Need, Placement};
+use crate::cgroup::{self, Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::spec::{SysctlOwner, sysctl_owner};
@@ -146,6 +146,10 @@ impl Parent<'_> {
             HostStep::JoinCgroup => self.join_cgroup(),
             HostStep::CgroupDevices { rules } => match &self.cgroup {
                 Some(placement) => Ok(placement.apply_devices(rules)?),
+                None => Ok(()),
+            },
+            HostStep::CgroupLimit(limit) => match &self.cgroup {
+                Some(placement) => Ok(placement.apply_limit(limit)?),
                 None => Ok(()),
             },
             HostStep::IntelRdt(rdt) => {
@@ -290,13 +294,13 @@ impl Parent<'_> {
     fn create_cgroup(&mut self) -> Result<(), Error> {
         // An ordinary user's processes can open no device that the user could not: the kernel's rules do.
         let rootless = self.record.as_ref().is_some_and(|r| r.state.rootless);
-        let needs: Vec<Need<'_>> = self
-            .plan
-            .host
-            .iter()
-            .filter(|p| !rootless && matches!(p.step, HostStep::CgroupDevices { .. }))
-            .map(|p| Need { controller: "devices", config_path: &p.origin })
-            .collect();
+        let devices = self.plan.host.iter().find(|p| matches!(p.step, HostStep::CgroupDevices { .. }));
+        let devices = devices.filter(|_| !rootless);
+        let mut needs: Vec<Need<'_>> = cgroup::needs(self.plan.host.iter().filter_map(|p| match &p.step {
+            HostStep::CgroupLimit(limit) => Some(limit),
+            _ => None,
+        }));
+        needs.extend(devices.map(|p| Need { controller: "devices", config_path: &p.origin }));
         let Some(placement) = &mut self.cgroup else { return Ok(()) };
         let wanted = placement.groups().len();
         let created = placement.create(&needs)?;
@@ -529,8 +533,9 @@ fn borrow_all(slots: &[Option<OwnedFd>]) -> Result<Vec<Fd>, Error> {
 }
 
 fn with_origin(e: Error, origin: &str) -> Error {
-    // An origin of several words is a rule and no place in the configuration; a hook names its own place.
+    // An origin of several words is a rule and no place in the configuration; a hook, and a limit, name their own place.
     let known = origin.is_empty() || origin.contains(' ') || e.kind() == ErrorKind::Hook;
+    let known = known || e.to_string().starts_with("linux.");
     if known { e } else { e.during(origin) }
 }
 

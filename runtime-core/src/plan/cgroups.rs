@@ -2,7 +2,7 @@
 
 use super::compiler::{Input, Report, Steps, planned};
 use super::{ChildStep, Gate, HostStep, Planned, host, namespaces};
-use crate::cgroup::{self, Access, DEFAULT_DEVICES, DeviceKind, DeviceRule, Layout, Placement};
+use crate::cgroup::{self, Access, DEFAULT_DEVICES, DeviceKind, DeviceRule, Layout, Limit, Placement};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 /// What the compiler knows of the container's cgroups.
@@ -14,6 +14,7 @@ pub(super) struct Groups {
     pub(super) into_cgroup: bool,
     /// Device rules, ready.
     rules: Vec<DeviceRule>,
+    limits: Vec<Limit>,
     origin: &'static str,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
         // Without rights of root the group may not come to be, and the process then stays where it is: only joining can
         // tell.
         into_cgroup: found && matches!(facts.cgroups, Layout::V2(_)) && !input.rootless(),
+        limits: limits(input, &placement, report),
         placement: found.then_some(placement),
         rules: device_rules(input, found, report),
         origin: if given.is_some() { "linux.cgroupsPath" } else { "every container has cgroups of its own" },
@@ -53,7 +55,7 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
 }
 
 impl Groups {
-    /// Makes the groups and says which devices may be used in them.
+    /// Makes the groups, says which devices may be used in them, and sets what must be set while they are empty.
     pub(super) fn create_steps(&self) -> Vec<Planned<HostStep>> {
         let Some(placement) = &self.placement else { return Vec::new() };
         let mut steps = vec![planned(HostStep::CreateCgroup { placement: placement.clone() }, self.origin)];
@@ -61,7 +63,19 @@ impl Groups {
             let rules = self.rules.clone();
             steps.push(planned(HostStep::CgroupDevices { rules }, "linux.resources.devices"));
         }
+        steps.extend(self.limit_steps(true));
         steps
+    }
+
+    /// Sets the other limits, while the child prepares itself: a limit that is too low is then refused by the kernel, with the
+    /// reason, where the process would be killed for it otherwise.
+    pub(super) fn late_limit_steps(&self) -> impl Iterator<Item = Planned<HostStep>> {
+        self.limit_steps(false)
+    }
+
+    fn limit_steps(&self, before_process: bool) -> impl Iterator<Item = Planned<HostStep>> {
+        let limits = self.limits.iter().filter(move |limit| limit.before_process == before_process);
+        limits.map(|limit| planned(HostStep::CgroupLimit(limit.clone()), limit.origin()))
     }
 
     /// Whether the process must be moved.
@@ -89,6 +103,23 @@ pub(super) fn await_group(input: &Input<'_>, groups: &Groups, steps: &mut Steps)
         steps.push(ChildStep::Await(Gate::Cgroup), "linux.netDevices");
     }
     namespaces::new_cgroup_namespace(input, steps);
+}
+
+/// The limits of `linux.resources`.
+fn limits(input: &Input<'_>, placement: &Placement, report: &mut Report) -> Vec<Limit> {
+    let Some(resources) = input.linux().and_then(|linux| linux.resources().as_ref()) else {
+        return Vec::new();
+    };
+    match cgroup::compile_limits(resources, &input.extras.hugepage_limits, placement) {
+        Ok(limits) => {
+            limits.warnings.iter().for_each(|warning| report.warn(&warning.path, &warning.message));
+            limits.limits
+        }
+        Err(faults) => {
+            report.faults.extend(faults);
+            Vec::new()
+        }
+    }
 }
 
 /// The rules of the configuration, and after them what every container may use.

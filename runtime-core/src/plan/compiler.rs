@@ -6,7 +6,7 @@ use super::{
     namespaces, process, rootfs, sysctl,
 };
 pub(super) use crate::spec::Report;
-use crate::spec::{self, Fault, Loaded};
+use crate::spec::{self, Extras, Fault, Loaded};
 use oci_spec::runtime::{Linux, Spec};
 use std::fmt;
 
@@ -54,6 +54,7 @@ impl Steps {
 /// What is compiled, and what it is compiled for.
 pub(super) struct Input<'a> {
     pub(super) spec: &'a Spec,
+    pub(super) extras: &'a Extras,
     pub(super) facts: &'a HostFacts,
     pub(super) options: &'a Options,
     pub(super) namespaces: Namespaces,
@@ -84,7 +85,7 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
     let mut report = Report { warnings: loaded.warnings.clone(), ..Report::default() };
     check_supported(&loaded.spec, options, &mut report);
     let namespaces = namespaces::resolve(&loaded.spec, facts, &mut report);
-    let input = Input { spec: &loaded.spec, facts, options, namespaces };
+    let input = Input { spec: &loaded.spec, extras: &loaded.extras, facts, options, namespaces };
 
     let groups = cgroups::compile(&input, &mut report);
     let mut steps = Steps::default();

@@ -40,6 +40,7 @@ pub(super) fn compile(
         steps.push(planned(HostStep::MoveNetDevice { host, container }, origin));
     }
     release(child, Gate::Cgroup, &mut steps);
+    steps.extend(groups.late_limit_steps());
     if hooks::before_pivot(input.spec).next().is_some() {
         steps.push(planned(HostStep::AwaitHooks, "hooks"));
         for (kind, hooks) in hooks::before_pivot(input.spec) {

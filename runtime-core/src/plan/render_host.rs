@@ -2,7 +2,7 @@
 
 use super::render::{Words, hook_words, plain, with};
 use super::{Gate, HostStep, IdMaps, IntelRdt, Plan, words};
-use crate::cgroup::{Access, DeviceKind, DeviceRule, Placement};
+use crate::cgroup::{Access, DeviceKind, DeviceRule, Limit, Missing, Placement};
 
 pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
     match step {
@@ -24,6 +24,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
         HostStep::RecordProcess => plain("RecordProcess"),
         HostStep::JoinCgroup => plain("JoinCgroup"),
         HostStep::CgroupDevices { rules } => with("CgroupDevices", device_rules(rules)),
+        HostStep::CgroupLimit(limit) => with("CgroupLimit", limit_words(limit)),
         HostStep::AwaitHooks => plain("AwaitHooks"),
         HostStep::AwaitReady => plain("AwaitReady"),
         HostStep::RecordCreated => plain("RecordCreated"),
@@ -95,6 +96,20 @@ fn clone(plan: &Plan) -> String {
 
 fn device_rules(rules: &[DeviceRule]) -> String {
     rules.iter().map(device_rule).collect::<Vec<_>>().join("; ")
+}
+
+/// `pids.max=100`; what is written instead of a file that is not there comes after a bar.
+fn limit_words(limit: &Limit) -> String {
+    let words = limit.writes.iter().map(|write| {
+        let value = write.value.escape_debug();
+        match &write.missing {
+            Missing::Instead { file, value: other } => {
+                format!("{}={value} | {file}={}", write.file.escape_debug(), other.escape_debug())
+            }
+            _ => format!("{}={value}", write.file.escape_debug()),
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// `+c 1:3 rwm`, as the kernel's files have it.

@@ -215,6 +215,8 @@ pub enum HostStep {
         /// The rules, in the order of the configuration, defaults appended.
         rules: Vec<cgroup::DeviceRule>,
     },
+    /// Applies one of the limits of `linux.resources`.
+    CgroupLimit(cgroup::Limit),
     /// Assigns the process to a group of resctrl.
     IntelRdt(IntelRdt),
     /// Moves a network device of the host into the container's network namespace.

@@ -75,7 +75,7 @@ impl Report {
 }
 
 /// `parent.key`, or `parent["key"]` where the key could be mistaken for several.
-pub(super) fn member(parent: &str, key: &str) -> String {
+pub(crate) fn member(parent: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     match (plain, parent.is_empty()) {
         (true, true) => key.to_owned(),

@@ -24,8 +24,8 @@ mod validate;
 mod words;
 
 pub use example::{Example, example};
-pub(crate) use fault::Report;
 pub use fault::{Fault, SpecError};
+pub(crate) use fault::{Report, member};
 pub use lists::{MAX_CPU, MAX_NODE, parse_list};
 pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, load, load_file};
 pub use sysctl::{SysctlOwner, sysctl_owner, sysctl_path};
