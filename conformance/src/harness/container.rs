@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Output, eventually, is_root, leaks, probe_path, runtime_path};
+use super::{Output, eventually, is_root, leaks, patience, probe_path, runtime_path};
 use crate::config;
 
 /// The ordinary user that tests become: without a home, a group of its own or subordinate ids.
@@ -73,7 +73,7 @@ impl Running {
     /// When it takes too long; it is killed then.
     #[must_use]
     pub fn wait(mut self) -> Output {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let mut pause = Duration::from_micros(500);
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
@@ -412,7 +412,7 @@ impl Container {
     #[track_caller]
     pub fn assert_clean(&self) {
         // A killed process may be a zombie for the moment until its new parent has seen to it.
-        let deadline = Instant::now() + Duration::from_secs(1);
+        let deadline = Instant::now() + patience(Duration::from_secs(1));
         loop {
             let left = leaks::find(&self.id, &self.directory, &self.state_root());
             if left.is_empty() {

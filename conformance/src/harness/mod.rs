@@ -6,6 +6,7 @@
 //! - `ORLOP_RUNTIME_BY`: a program, with arguments, that the runtime is executed by: `deny 5.10` runs every test with the system calls of
 //!   Linux 5.10.
 //! - `ORLOP_PROBE`: the probe (default: the one built beside the test).
+//! - `ORLOP_PATIENCE`: by how much waiting for something is stretched, on a slow machine.
 //! - `ORLOP_NO_SKIP`: a skip becomes a failure, for machines that are meant to run everything.
 
 mod container;
@@ -135,14 +136,22 @@ pub fn require_program(name: &str) -> bool {
     found
 }
 
+/// A time that is long enough on an ordinary machine, stretched for this one.
+#[must_use]
+pub fn patience(ordinary: Duration) -> Duration {
+    let factor = std::env::var("ORLOP_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    ordinary * factor.unwrap_or(1)
+}
+
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not within ten seconds.
+/// When it does not within ten seconds, stretched by `ORLOP_PATIENCE`.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let patience = patience(Duration::from_secs(10));
+    let deadline = Instant::now() + patience;
     while !holds() {
-        assert!(Instant::now() < deadline, "waited 10 s in vain: {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         thread::sleep(Duration::from_millis(3));
     }
 }
