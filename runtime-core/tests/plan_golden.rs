@@ -473,6 +473,95 @@ fn what_is_not_built_yet() {
     case(config).with(|o| o.ignore_unsupported = true).check("unsupported_ignored");
 }
 
+/// Every resource that both versions know.
+fn resources() -> Value {
+    let device = |rate: u64| json!([{"major": 8, "minor": 0, "rate": rate}]);
+    json!({
+        "memory": {"limit": 67_108_864, "reservation": 1_048_576, "swap": 134_217_728, "kernel": -1,
+            "kernelTCP": -1, "disableOOMKiller": false, "useHierarchy": true, "checkBeforeUpdate": true},
+        "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "burst": 1000, "cpus": "0-1", "mems": "0",
+            "idle": 0},
+        "pids": {"limit": 100},
+        "blockIO": {"weight": 100, "weightDevice": [{"major": 8, "minor": 0, "weight": 200}],
+            "throttleReadBpsDevice": device(1), "throttleWriteBpsDevice": device(2),
+            "throttleReadIOPSDevice": device(3), "throttleWriteIOPSDevice": device(4)},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}],
+        "rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10_000}},
+    })
+}
+
+/// Those that version 1 alone knows.
+fn resources_of_version_1() -> Value {
+    json!({
+        "memory": {"kernel": 5, "kernelTCP": 6, "swappiness": 10, "disableOOMKiller": true},
+        "cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000},
+        "network": {"classID": 1_048_577, "priorities": [{"name": "eth0", "priority": 500}]},
+    })
+}
+
+const CONTROLLERS: [&str; 9] =
+    ["cpu,cpuacct", "cpuset", "memory", "pids", "blkio", "hugetlb", "net_cls,net_prio", "rdma", "devices"];
+
+/// A host with these controllers on version 1, and perhaps version 2 beside it.
+fn with_controllers(labels: &[&str], unified: bool) -> HostFacts {
+    let v1 =
+        |label: &str| V1Hierarchy { label: label.into(), mount: mount(&format!("/sys/fs/cgroup/{label}")) };
+    let controllers = labels.iter().map(|label| v1(label)).collect();
+    let own: String = labels.iter().map(|label| format!("1:{label}:/\n")).collect();
+    let cgroups = match unified {
+        true => Layout::Hybrid { controllers, unified: mount("/sys/fs/cgroup/unified") },
+        false => Layout::V1(controllers),
+    };
+    HostFacts { cgroups, own_cgroups: OwnCgroups::parse(&format!("{own}0::/\n")), ..root() }
+}
+
+#[test]
+fn every_limit() {
+    let limited = |resources: &Value| {
+        let linux = json!({"cgroupsPath": "/x", "resources": resources});
+        bare(&["mount"], Value::Object([("linux".to_owned(), linux)].into_iter().collect()))
+    };
+    let mut all = resources();
+    case(limited(&all)).check("limits_v2");
+    merge(&mut all, json!({"unified": {"memory.high": "1", "io.max": "8:0 rbps=1\n8:16 rbps=2"}}));
+    case(limited(&all)).check("limits_v2_unified");
+    merge(&mut all, resources_of_version_1());
+    case(limited(&all)).check("limits_v2_refused");
+    all["unified"] = json!({"hugetlb.1GB.max": "0"});
+    case(limited(&all)).on(with_controllers(&CONTROLLERS[..5], true)).check("limits_hybrid_refused");
+    let network = all.as_object_mut().and_then(|all| all.remove("network"));
+    case(limited(&all)).on(with_controllers(&CONTROLLERS[..5], true)).check("limits_hybrid");
+    all["network"] = network.unwrap();
+    case(limited(&all)).on(with_controllers(&CONTROLLERS, false)).check("limits_v1_refused");
+    all["unified"] = json!({});
+    case(limited(&all)).on(with_controllers(&CONTROLLERS, false)).check("limits_v1");
+    let none = HostFacts { cgroups: Layout::None, own_cgroups: OwnCgroups::default(), ..root() };
+    case(limited(&resources())).on(none).check("limits_none");
+}
+
+/// config-linux.md, "Cgroup ownership".
+#[test]
+fn a_group_is_given_to_the_user_of_a_user_namespace() {
+    let config = |namespaces: &[&str], options: &[&str]| {
+        let entry = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options});
+        let mut config = bare(namespaces, mapped(&[MAPS], &[MAPS]));
+        merge(&mut config, with_mounts(json!([entry])));
+        config["process"]["user"]["uid"] = json!(7);
+        config
+    };
+    let given = |config: Value, facts: HostFacts| {
+        let loaded = spec::load(config.to_string().as_bytes()).unwrap();
+        let text = plan::compile(&loaded, &facts, &options()).unwrap().render_text();
+        text.lines().find_map(|line| line.split_once("GiveCgroup ")).map(|(_, what)| what.to_owned())
+    };
+    let all = ["user", "mount", "cgroup"];
+    assert_eq!(given(config(&all, &["rw"]), root()).as_deref(), Some("to uid 100007  # mounts[0]"));
+    assert_eq!(given(config(&all, &["nosuid", "ro"]), root()), None);
+    assert_eq!(given(config(&["user", "mount"], &[]), root()), None);
+    let (cgroups, own_cgroups) = hybrid();
+    assert_eq!(given(config(&all, &[]), HostFacts { cgroups, own_cgroups, ..root() }), None);
+}
+
 fn exec(process: Value, target: &ExecTarget, facts: &HostFacts, name: &str) {
     let process: Process = serde_json::from_value(process).unwrap();
     let text = match plan::compile_exec(&process, target, facts, &options()) {

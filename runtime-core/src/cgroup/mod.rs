@@ -22,6 +22,7 @@ mod limits;
 mod members;
 mod mounts;
 mod oom;
+mod owner;
 mod place;
 mod remove;
 mod stats;

@@ -148,6 +148,10 @@ impl Parent<'_> {
                 Some(placement) => Ok(placement.apply_devices(rules)?),
                 None => Ok(()),
             },
+            HostStep::GiveCgroup { uid } => match &self.cgroup {
+                Some(placement) => Ok(placement.give_to(*uid)?),
+                None => Ok(()),
+            },
             HostStep::CgroupLimit(limit) => match &self.cgroup {
                 Some(placement) => Ok(placement.apply_limit(limit)?),
                 None => Ok(()),
@@ -306,7 +310,9 @@ impl Parent<'_> {
         let created = placement.create(&needs)?;
         let kept = placement.groups().len();
         if created == Created::None {
-            log::debug!("no permission to make a cgroup: the container runs in the caller's");
+            log::warn!(
+                "no permission to make a cgroup: the container runs in the caller's, without limits of its own"
+            );
             self.cgroup = None;
         }
         if kept == wanted {
@@ -482,7 +488,8 @@ impl Parent<'_> {
         loop {
             let Some(launched) = &mut self.launched else { return Ok(()) };
             let Some(message) = launched.hear()? else {
-                return Err(launched.died());
+                let died = launched.died();
+                return Err(self.explain_death(died));
             };
             match message {
                 FromChild::Failed { step, error } => return Err(self.child_failed(step, error)),
@@ -493,6 +500,14 @@ impl Parent<'_> {
                 }
             }
         }
+    }
+
+    /// A memory limit can be too low for the set-up itself.
+    fn explain_death(&self, died: Error) -> Error {
+        if self.cgroup.as_ref().is_some_and(Placement::oom_killed) {
+            return died.during("container init was OOM-killed (memory limit too low?)");
+        }
+        died
     }
 
     fn observed(&mut self, step: u16, time: u64) -> Result<(), Error> {

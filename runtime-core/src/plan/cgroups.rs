@@ -1,9 +1,10 @@
 //! The container's cgroups: where they go, when the process enters, and which devices it may use.
 
 use super::compiler::{Input, Report, Steps, planned};
-use super::{ChildStep, Gate, HostStep, Planned, host, namespaces};
+use super::{ChildStep, Gate, HostStep, Namespace, Planned, host, namespaces};
 use crate::cgroup::{self, Access, DEFAULT_DEVICES, DeviceKind, DeviceRule, Layout, Limit, Placement};
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, Mount};
+use std::path::Path;
 
 /// What the compiler knows of the container's cgroups.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct Groups {
     /// Device rules, ready.
     rules: Vec<DeviceRule>,
     limits: Vec<Limit>,
+    /// To whom the group is given, and what asks for it.
+    owner: Option<(u32, String)>,
     origin: &'static str,
 }
 
@@ -48,6 +51,7 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
         // tell.
         into_cgroup: found && matches!(facts.cgroups, Layout::V2(_)) && !input.rootless(),
         limits: limits(input, &placement, report),
+        owner: owner(input),
         placement: found.then_some(placement),
         rules: device_rules(input, found, report),
         origin: if given.is_some() { "linux.cgroupsPath" } else { "every container has cgroups of its own" },
@@ -62,6 +66,9 @@ impl Groups {
         if !self.rules.is_empty() {
             let rules = self.rules.clone();
             steps.push(planned(HostStep::CgroupDevices { rules }, "linux.resources.devices"));
+        }
+        if let Some((uid, origin)) = &self.owner {
+            steps.push(planned(HostStep::GiveCgroup { uid: *uid }, origin.clone()));
         }
         steps.extend(self.limit_steps(true));
         steps
@@ -103,6 +110,29 @@ pub(super) fn await_group(input: &Input<'_>, groups: &Groups, steps: &mut Steps)
         steps.push(ChildStep::Await(Gate::Cgroup), "linux.netDevices");
     }
     namespaces::new_cgroup_namespace(input, steps);
+}
+
+/// To whom the group is given: config-linux.md, "Cgroup ownership".  Where it says "should not" it is not done, and not for
+/// a user who is root of the host already.
+fn owner(input: &Input<'_>) -> Option<(u32, String)> {
+    let namespaces = &input.namespaces;
+    let v2_alone = matches!(input.facts.cgroups, Layout::V2(_));
+    if !v2_alone || !namespaces.is_new(Namespace::User) || !namespaces.is_new(Namespace::Cgroup) {
+        return None;
+    }
+    let writable = |mount: &Mount| {
+        let options = mount.options().as_deref().unwrap_or_default();
+        mount.source().as_deref() == Some(Path::new("cgroup"))
+            && mount.destination() == Path::new("/sys/fs/cgroup")
+            && !options.iter().any(|option| option == "ro")
+    };
+    let index = input.spec.mounts().iter().flatten().position(writable)?;
+    let inside = input.spec.process().as_ref()?.user().uid();
+    let outside = namespaces.maps()?.uid.iter().find_map(|&(first, outside, count)| {
+        inside.checked_sub(first).filter(|n| *n < count).map(|n| outside + n)
+    })?;
+    // An ordinary user can give nothing away, and has it.
+    (outside != input.facts.euid && !input.rootless()).then(|| (outside, format!("mounts[{index}]")))
 }
 
 /// The limits of `linux.resources`.

@@ -24,6 +24,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
         HostStep::RecordProcess => plain("RecordProcess"),
         HostStep::JoinCgroup => plain("JoinCgroup"),
         HostStep::CgroupDevices { rules } => with("CgroupDevices", device_rules(rules)),
+        HostStep::GiveCgroup { uid } => with("GiveCgroup", format!("to uid {uid}")),
         HostStep::CgroupLimit(limit) => with("CgroupLimit", limit_words(limit)),
         HostStep::AwaitHooks => plain("AwaitHooks"),
         HostStep::AwaitReady => plain("AwaitReady"),

@@ -215,6 +215,11 @@ pub enum HostStep {
         /// The rules, in the order of the configuration, defaults appended.
         rules: Vec<cgroup::DeviceRule>,
     },
+    /// Gives the group of version 2 to the container's user.
+    GiveCgroup {
+        /// Its id on the host.
+        uid: u32,
+    },
     /// Applies one of the limits of `linux.resources`.
     CgroupLimit(cgroup::Limit),
     /// Assigns the process to a group of resctrl.

@@ -46,6 +46,16 @@ impl Placement {
         }
     }
 
+    /// Whether the kernel has killed for want of memory in the container.
+    #[must_use]
+    pub(crate) fn oom_killed(&self) -> bool {
+        let counted = |group: Option<&Group>, file| {
+            let text = group.and_then(|group| read(&group.path, file).ok()).unwrap_or_default();
+            text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+        };
+        counted(self.v1("memory"), "memory.oom_control") || counted(self.v2(), "memory.events")
+    }
+
     fn group_of(&self, limit: &LimitWrite) -> Option<&Group> {
         if limit.unified { self.v2() } else { self.v1(&limit.controller) }
     }

@@ -49,8 +49,9 @@ fn realtime(cpu: &LinuxCpu, target: &mut Target<'_>) {
 fn weight(cpu: &LinuxCpu, target: &mut Target<'_>) {
     if let Some(idle) = cpu.idle() {
         let origin = format!("{AT}.idle");
-        if let Some(side) = target.side("cpu", &origin) {
-            // A kernel without it treats every group as not idle.
+        // Without the file no group is idle.
+        let side = if idle == 0 { target.find("cpu") } else { target.side("cpu", &origin) };
+        if let Some(side) = side {
             let missing = if idle == 0 { Missing::Skip } else { Missing::Since(5, 15) };
             target.one(LimitWrite::new("cpu", side, "cpu.idle", &idle, &origin).or(missing));
         }

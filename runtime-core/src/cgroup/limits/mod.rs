@@ -136,8 +136,13 @@ pub fn compile_limits(
     hugepage_limits: &BTreeMap<usize, u64>,
     placement: &Placement,
 ) -> Result<Limits, Vec<Fault>> {
-    let mut target =
-        Target { placement, limits: Vec::new(), report: Report::default(), warnings: Vec::new() };
+    let mut target = Target {
+        placement,
+        limits: Vec::new(),
+        report: Report::default(),
+        warnings: Vec::new(),
+        nowhere: Vec::new(),
+    };
     if let Some(cpu) = resources.cpu() {
         cpu::compile(cpu, &mut target);
     }
@@ -175,31 +180,43 @@ enum Side {
     V2,
 }
 
+/// The controllers that version 2 has left out.
+const V1_ALONE: [&str; 2] = ["net_cls", "net_prio"];
+
 /// What is compiled for, and to.
 struct Target<'a> {
     placement: &'a Placement,
     limits: Vec<Limit>,
     report: Report,
     warnings: Vec<Fault>,
+    /// The controllers that were looked for in vain.
+    nowhere: Vec<&'static str>,
 }
 
 impl Target<'_> {
-    /// Where the controller is; a fault if it can be nowhere.  Whether version 2 has it, is seen when the group is made.
-    fn side(&mut self, controller: &str, origin: &str) -> Option<Side> {
-        if self.placement.v1(controller).is_some() {
-            return Some(Side::V1);
+    /// Where the controller is; a fault, once for each, if it can be nowhere.  Whether version 2 has it, is seen when the group
+    /// is made.
+    fn side(&mut self, controller: &'static str, origin: &str) -> Option<Side> {
+        let side = self.find(controller);
+        if side.is_some() || self.nowhere.contains(&controller) {
+            return side;
         }
-        let of_v1_alone = matches!(controller, "net_cls" | "net_prio");
-        if self.placement.v2().is_some() && !of_v1_alone {
-            return Some(Side::V2);
-        }
-        let reason = if of_v1_alone {
+        self.nowhere.push(controller);
+        let reason = if V1_ALONE.contains(&controller) {
             "it exists in version 1 only, and no hierarchy with it is mounted"
         } else {
             "no hierarchy with it is mounted"
         };
         self.fault(origin, format!("the {controller} cgroup controller is needed, but {reason}"));
         None
+    }
+
+    fn find(&self, controller: &str) -> Option<Side> {
+        if self.placement.v1(controller).is_some() {
+            return Some(Side::V1);
+        }
+        let on_v2 = self.placement.v2().is_some() && !V1_ALONE.contains(&controller);
+        on_v2.then_some(Side::V2)
     }
 
     fn fault(&mut self, origin: &str, message: impl Into<String>) {
@@ -259,3 +276,6 @@ impl LimitWrite {
 fn or_max(number: i64) -> String {
     if number < 0 { "max".to_owned() } else { number.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,9 @@ const NO_SETTINGS: [&str; 7] = [
 /// The same file in both versions.
 pub(super) fn pids(limit: i64, target: &mut Target<'_>) {
     const ORIGIN: &str = "linux.resources.pids.limit";
-    let Some(side) = target.side("pids", ORIGIN) else { return };
+    // No limit is what there is without the controller.
+    let side = if limit < 0 { target.find("pids") } else { target.side("pids", ORIGIN) };
+    let Some(side) = side else { return };
     // The container's own process is there in any case, so that 0 and 1 are one; systemd can say only the second.
     let limit = if limit == 0 { 1 } else { limit };
     target.one(LimitWrite::new("pids", side, "pids.max", &super::or_max(limit), ORIGIN));

@@ -85,13 +85,11 @@ fn check_memory(memory: &LinuxMemory, report: &mut Report) {
 }
 
 fn check_cpu(cpu: &LinuxCpu, report: &mut Report) {
+    bandwidth(cpu, report);
     if let (Some(quota @ 1..), Some(burst)) = (cpu.quota(), cpu.burst())
         && burst > quota.unsigned_abs()
     {
         report.fault("linux.resources.cpu.burst", format!("{burst} is more than the quota, {quota}"));
-    }
-    if let Some(runtime) = cpu.realtime_runtime().filter(|runtime| *runtime < -1) {
-        report.fault("linux.resources.cpu.realtimeRuntime", format!("{runtime} is less than -1 (unlimited)"));
     }
     if let Some(idle) = cpu.idle().filter(|idle| !matches!(idle, 0 | 1)) {
         report.fault("linux.resources.cpu.idle", format!("{idle} is neither 0 nor 1"));
@@ -104,13 +102,40 @@ fn check_cpu(cpu: &LinuxCpu, report: &mut Report) {
     }
 }
 
+/// The kernel's own bounds, in microseconds; 0 is how engines write "not set".
+fn bandwidth(cpu: &LinuxCpu, report: &mut Report) {
+    const AT: &str = "linux.resources.cpu";
+    const LEAST: u64 = 1000;
+    const LONGEST: u64 = 1_000_000;
+    for (key, time) in [("quota", cpu.quota()), ("realtimeRuntime", cpu.realtime_runtime())] {
+        if let Some(time) = time.filter(|time| *time < -1) {
+            report.fault(format!("{AT}.{key}"), format!("{time} is less than -1 (unlimited)"));
+        }
+    }
+    if let Some(quota) = cpu.quota().filter(|quota| (1..LEAST.cast_signed()).contains(quota)) {
+        report.fault(
+            format!("{AT}.quota"),
+            format!("{quota} is less than {LEAST} microseconds, the least there is"),
+        );
+    }
+    if let Some(period) = cpu.period().filter(|period| *period != 0 && !(LEAST..=LONGEST).contains(period)) {
+        let message = format!("{period} is not between {LEAST} and {LONGEST} microseconds");
+        report.fault(format!("{AT}.period"), message);
+    }
+    if let (Some(runtime @ 1..), Some(period @ 1..)) = (cpu.realtime_runtime(), cpu.realtime_period())
+        && runtime.unsigned_abs() > period
+    {
+        report.fault(format!("{AT}.realtimeRuntime"), format!("{runtime} is more than the period, {period}"));
+    }
+}
+
 fn check_block_io(io: &LinuxBlockIo, report: &mut Report) {
     const AT: &str = "linux.resources.blockIO";
     weight(AT, "weight", io.weight(), report);
     weight(AT, "leafWeight", io.leaf_weight(), report);
     for (index, device) in io.weight_device().iter().flatten().enumerate() {
         let at = format!("{AT}.weightDevice[{index}]");
-        not_negative(&at, device.major(), device.minor(), report);
+        numbers(&at, device.major(), device.minor(), report);
         if device.weight().is_none() && device.leaf_weight().is_none() {
             report.fault(at.as_str(), "needs a weight or a leafWeight");
         }
@@ -125,7 +150,7 @@ fn check_block_io(io: &LinuxBlockIo, report: &mut Report) {
     ];
     for (key, devices) in throttles {
         for (index, device) in devices.iter().flatten().enumerate() {
-            not_negative(&format!("{AT}.{key}[{index}]"), device.major(), device.minor(), report);
+            numbers(&format!("{AT}.{key}[{index}]"), device.major(), device.minor(), report);
         }
     }
 }
@@ -137,9 +162,9 @@ fn weight(at: &str, key: &str, weight: Option<u16>, report: &mut Report) {
     }
 }
 
-fn not_negative(at: &str, major: i64, minor: i64, report: &mut Report) {
+fn numbers(at: &str, major: i64, minor: i64, report: &mut Report) {
     for (key, number) in [("major", major), ("minor", minor)] {
-        if number < 0 {
+        if !(0..=i64::from(u32::MAX)).contains(&number) {
             report.fault(format!("{at}.{key}"), format!("{number} is not a device number"));
         }
     }
@@ -155,17 +180,24 @@ fn is_page_size(size: &str) -> bool {
         && matches!(unit, "KB" | "MB" | "GB" | "TB" | "PB")
 }
 
+/// The kernel's `IFNAMSIZ`, without the end.
+const MAX_INTERFACE_NAME: usize = 15;
+
 /// The entries whose names are data.
 fn check_named(resources: &LinuxResources, report: &mut Report) {
     let priorities = resources.network().iter().filter_map(|network| network.priorities().as_ref()).flatten();
     for (index, priority) in priorities.enumerate() {
-        if priority.name().is_empty() || priority.name().contains([' ', '\n']) {
+        let name = priority.name();
+        if name.is_empty() || name.len() > MAX_INTERFACE_NAME || name.contains(char::is_whitespace) {
             let message = format!("{:?} is not an interface name", priority.name());
             report.fault(format!("linux.resources.network.priorities[{index}].name"), message);
         }
     }
     let rdma: BTreeMap<_, _> = resources.rdma().iter().flatten().collect();
     for (device, limits) in rdma {
+        if device.is_empty() || device.contains(char::is_whitespace) {
+            report.fault(member("linux.resources.rdma", device), "is not the name of a device");
+        }
         if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
             report.fault(member("linux.resources.rdma", device), "needs hcaHandles or hcaObjects");
         }
