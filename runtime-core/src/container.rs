@@ -164,9 +164,7 @@ impl Container {
     }
 
     pub(crate) fn read(&self) -> Result<(ContainerDir, State), Error> {
-        let dir = open_root(&self.root, &self.id)?.open_shared(&self.id)?;
-        let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
-        Ok((dir, state))
+        read(&self.root, &self.id)
     }
 
     fn lock(&self) -> Result<(ContainerDir, State), Error> {
@@ -174,6 +172,14 @@ impl Container {
         let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
         Ok((dir, state))
     }
+}
+
+/// Opens the directory of a container without its lock, and reads its record.
+pub(crate) fn read(root: &Path, id: &str) -> Result<(ContainerDir, State), Error> {
+    crate::state::validate_id(id)?;
+    let dir = open_root(root, id)?.open_shared(id)?;
+    let state = dir.load()?.unwrap_or_else(|| State::new(id, Path::new("")));
+    Ok((dir, state))
 }
 
 fn open_root(root: &Path, id: &str) -> Result<StateRoot, Error> {
@@ -205,6 +211,11 @@ pub(crate) fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Err
         let never = state.pid.is_none() && state.phase == Phase::Creating;
         return Ok(if never { Status::Creating } else { Status::Stopped });
     }
+    status_of_live(dir, state)
+}
+
+/// The status of a container whose first process is alive.
+pub(crate) fn status_of_live(dir: &ContainerDir, state: &State) -> Result<Status, Error> {
     if state.phase == Phase::Creating {
         return Ok(Status::Creating);
     }

@@ -3,7 +3,8 @@
 //! One clone of the caller joins the container's namespaces by its pidfd and makes the process as its sibling; nothing is
 //! re-executed, and nothing is sent between processes but records.
 
-use crate::container::{Container, open_init, status_of};
+use crate::cgroup::SubGroup;
+use crate::container::{Container, open_init, status_of_live};
 use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::Observe;
@@ -11,9 +12,10 @@ use crate::launch::inputs::{Inputs, Observer};
 use crate::launch::parent::launch;
 use crate::plan::{self, ExecTarget, Namespace, Options};
 use crate::process::Process;
-use crate::runtime::StepObserver;
-use crate::state::State;
+use crate::runtime::{Runtime, StepObserver, check_preserved};
+use crate::state::{ContainerDir, State};
 use crate::status::Status;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{self as oci, Capability, LinuxCapabilities, LinuxNamespaceType};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -23,7 +25,9 @@ use std::path::PathBuf;
 /// What is left out is taken from the container's own process (`process` of its configuration).
 #[derive(Default)]
 pub struct ExecOptions {
-    /// The whole process, in the form of config.json's `process`; everything down to `capabilities` then is ignored.
+    /// The whole process, in the form of config.json's `process` ([`crate::spec::load_process`]); everything down to
+    /// `capabilities` then is ignored.  What it does not state of capabilities, limits, labels, `noNewPrivileges`, scheduling and
+    /// the OOM score is the container's.
     pub process: Option<oci::Process>,
     /// Program and arguments.
     pub args: Vec<String>,
@@ -51,6 +55,8 @@ pub struct ExecOptions {
     pub stdio: Option<[OwnedFd; 3]>,
     /// Pass descriptors 3 to 3+n-1 on.
     pub preserve_fds: u32,
+    /// Groups below the container's to run in, instead of its own.
+    pub cgroups: Vec<SubGroup>,
     /// Also in a paused container (where the process will wait for resume).
     pub ignore_paused: bool,
     /// How much the observer hears.
@@ -73,55 +79,94 @@ impl Container {
     ///
     /// # Errors
     /// When the container does not run, the program cannot be executed, or the kernel refuses a step.
-    pub fn exec(&self, mut options: ExecOptions) -> Result<Process, Error> {
+    pub fn exec(&self, options: ExecOptions) -> Result<Process, Error> {
         let (dir, state) = self.read()?;
-        match status_of(&dir, &state)? {
-            Status::Running | Status::Created => {}
-            Status::Paused if options.ignore_paused => {}
-            Status::Paused => {
-                let message = "cannot exec in a paused container (use --ignore-paused to override)";
-                return Err(Error::new(ErrorKind::InvalidState, message));
-            }
-            Status::Stopped | Status::Creating => {
-                return Err(Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"));
-            }
-        }
-        let init = open_init(&state)?
-            .ok_or_else(|| Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container"))?;
-        let process = merge(&state, &mut options)?;
-        let facts = host::gather()?;
-        let plan_options = Options {
-            id: self.id().to_owned(),
-            bundle: state.bundle.clone(),
-            no_new_keyring: state.exec.no_new_keyring,
-            preserve_fds: options.preserve_fds,
-            ..Options::default()
-        };
-        let target = target_of(&state);
-        let plan = plan::compile_exec(&process, &target, &facts, &plan_options)?;
-        for warning in &plan.warnings {
-            log::warn!("{warning}");
-        }
-        let mut observer = options.observer.take();
-        let inputs = Inputs {
-            console_socket: options.console_socket.as_ref().map(AsFd::as_fd),
-            stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
-            preserve_fds: options.preserve_fds,
-            observe: options.observe,
-            observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
-            target: Some(init.as_fd()),
-            cgroup: state.cgroup.clone(),
-        };
-        let launched = launch(&plan, None, inputs)?;
-        let observer = observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
-        launched.start(&plan, observer, options.observe == Observe::Lockstep).map(Process::new)
+        exec(&dir, &state, options)
     }
 }
 
-/// The container's own process with what the caller changes.
+impl Runtime {
+    /// Runs a process in the container `id`; what [`Runtime::open`] and [`Container::exec`] do, with one look at the record.
+    ///
+    /// # Errors
+    /// As for these.
+    pub fn exec(&self, id: &str, options: ExecOptions) -> Result<Process, Error> {
+        let (dir, state) = crate::container::read(self.root(), id)?;
+        exec(&dir, &state, options)
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::NotRunning, "cannot exec in a stopped container")
+}
+
+fn exec(dir: &ContainerDir, state: &State, mut options: ExecOptions) -> Result<Process, Error> {
+    let init = open_init(state)?.ok_or_else(stopped)?;
+    match status_of_live(dir, state)? {
+        Status::Paused if !options.ignore_paused => {
+            let message = "cannot exec in a paused container (use --ignore-paused to override)";
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        Status::Creating => {
+            return Err(Error::new(
+                ErrorKind::InvalidState,
+                "cannot exec in a container that is being created",
+            ));
+        }
+        _ => {}
+    }
+    let result = launch_in(state, &init, &mut options);
+    // It ended meanwhile: that is the reason, and what was seen of it (a namespace without processes, a cgroup that is gone) is not.
+    result.map_err(|error| match has_ended(&init) {
+        true if error.kind() != ErrorKind::ExecutableNotFound => stopped(),
+        _ => error,
+    })
+}
+
+fn has_ended(init: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+}
+
+fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result<Process, Error> {
+    let process = merge(state, options)?;
+    check_preserved(options.preserve_fds)?;
+    let facts = host::gather_for(&process);
+    let plan_options = Options {
+        id: state.id.clone(),
+        bundle: state.bundle.clone(),
+        no_new_keyring: state.exec.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        ..Options::default()
+    };
+    let plan = plan::compile_exec(&process, &target_of(state), &facts, &plan_options)?;
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    let cgroup = state.cgroup.as_ref().map(|placement| placement.below(&options.cgroups)).transpose()?;
+    let mut observer = options.observer.take();
+    let inputs = Inputs {
+        console_socket: options.console_socket.as_ref().map(AsFd::as_fd),
+        stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
+        preserve_fds: options.preserve_fds,
+        observe: options.observe,
+        observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
+        target: Some(init.as_fd()),
+        cgroup,
+        // A group that was asked for is that group or none.
+        init: state.pid.filter(|_| options.cgroups.is_empty()),
+        intel_rdt: state.intel_rdt.clone(),
+    };
+    let launched = launch(&plan, None, inputs)?;
+    let observer = observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
+    launched.start(&plan, observer, options.observe == Observe::Lockstep).map(Process::new)
+}
+
+/// The process to run: the caller's own, completed from the container's where that has what a process does not go without; or the
+/// container's with what the caller changes.
 fn merge(state: &State, options: &mut ExecOptions) -> Result<oci::Process, Error> {
     if let Some(process) = options.process.take() {
-        return Ok(process);
+        return Ok(complete(process, state.exec.process.as_ref()));
     }
     let mut process = state.exec.process.clone().unwrap_or_default();
     if options.args.is_empty() {
@@ -135,17 +180,7 @@ fn merge(state: &State, options: &mut ExecOptions) -> Result<oci::Process, Error
     let mut env = process.env().clone().unwrap_or_default();
     env.append(&mut options.env);
     process.set_env(Some(env));
-    let mut user = process.user().clone();
-    if let Some((uid, gid)) = options.user {
-        user.set_uid(uid);
-        if let Some(gid) = gid {
-            user.set_gid(gid);
-        }
-    }
-    let mut groups = user.additional_gids().clone().unwrap_or_default();
-    groups.append(&mut options.additional_gids);
-    user.set_additional_gids((!groups.is_empty()).then_some(groups));
-    process.set_user(user);
+    set_user(&mut process, options);
     if let Some(label) = options.selinux_label.take() {
         process.set_selinux_label(Some(label));
     }
@@ -157,6 +192,43 @@ fn merge(state: &State, options: &mut ExecOptions) -> Result<oci::Process, Error
     }
     add_capabilities(&mut process, &options.capabilities);
     Ok(process)
+}
+
+fn set_user(process: &mut oci::Process, options: &mut ExecOptions) {
+    let mut user = process.user().clone();
+    if let Some((uid, gid)) = options.user {
+        user.set_uid(uid);
+        if let Some(gid) = gid {
+            user.set_gid(gid);
+        }
+    }
+    let mut groups = user.additional_gids().clone().unwrap_or_default();
+    groups.append(&mut options.additional_gids);
+    user.set_additional_gids((!groups.is_empty()).then_some(groups));
+    process.set_user(user);
+}
+
+/// What confines the container, where the process says nothing of it: capabilities are the plan's to complete.
+fn complete(mut process: oci::Process, container: Option<&oci::Process>) -> oci::Process {
+    let Some(container) = container else { return process };
+    macro_rules! default_to {
+        ($($get:ident $set:ident),*) => {
+            $(if process.$get().is_none() {
+                process.$set(container.$get().clone());
+            })*
+        };
+    }
+    default_to!(
+        rlimits set_rlimits,
+        apparmor_profile set_apparmor_profile,
+        selinux_label set_selinux_label,
+        no_new_privileges set_no_new_privileges,
+        oom_score_adj set_oom_score_adj,
+        scheduler set_scheduler,
+        io_priority set_io_priority,
+        exec_cpu_affinity set_exec_cpu_affinity
+    );
+    process
 }
 
 fn add_capabilities(process: &mut oci::Process, added: &[Capability]) {
@@ -193,6 +265,7 @@ fn target_of(state: &State) -> ExecTarget {
         root: (!namespaces.contains(&Namespace::Mount)).then(|| state.rootfs.clone()),
         capabilities: state.exec.process.as_ref().and_then(|p| p.capabilities().clone()),
         cgroup: state.cgroup.is_some(),
+        intel_rdt: state.intel_rdt.is_some(),
         no_new_keyring: state.exec.no_new_keyring,
         namespaces,
     }

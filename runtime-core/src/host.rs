@@ -4,6 +4,7 @@ use crate::cgroup::{self, CgroupError};
 use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
 use nix::unistd::{getegid, geteuid};
+use oci_spec::runtime::Process;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -33,10 +34,38 @@ pub fn gather() -> Result<HostFacts, CgroupError> {
         map_helpers: euid != 0 && helpers_installed(),
         cgroups,
         own_cgroups,
-        apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
-        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        apparmor: apparmor(),
+        selinux: selinux(),
         kcore: Path::new("/proc/kcore").exists(),
     })
+}
+
+/// Gathers what the plan of a process in a running container depends on, which is less.
+pub(crate) fn gather_for(process: &Process) -> HostFacts {
+    let status = read("/proc/self/status");
+    HostFacts {
+        kernel: kernel(),
+        euid: geteuid().as_raw(),
+        egid: getegid().as_raw(),
+        permitted: capabilities(&status, "CapPrm:"),
+        bounding: capabilities(&status, "CapBnd:"),
+        privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
+        in_user_namespace: false,
+        map_helpers: false,
+        cgroups: cgroup::Layout::None,
+        own_cgroups: cgroup::OwnCgroups::default(),
+        apparmor: process.apparmor_profile().is_some() && apparmor(),
+        selinux: process.selinux_label().is_some() && selinux(),
+        kcore: false,
+    }
+}
+
+fn apparmor() -> bool {
+    read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
+}
+
+fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Major and minor; a release that is not to be understood is taken for the oldest that is supported, so that the kernel, not

@@ -238,7 +238,7 @@ impl Runtime {
 
 fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
     validate_id(&options.id)?;
-    check_preserved(options)?;
+    check_preserved(options.preserve_fds.saturating_add(options.listen_fds))?;
     let bundle = match options.loaded.take() {
         Some(bundle) => bundle,
         None => Bundle::load(&options.bundle)?,
@@ -254,6 +254,7 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         listen_fdnames: options.listen_fdnames.clone(),
         notify_socket: options.notify_socket.clone(),
         detach_start,
+        no_ready: false,
         ignore_unsupported: options.ignore_unsupported,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
@@ -273,8 +274,7 @@ fn tell(warning: &str) {
 }
 
 /// Descriptors to be passed on must be there before anything else takes their numbers.
-fn check_preserved(options: &CreateOptions) -> Result<(), Error> {
-    let count = options.preserve_fds.saturating_add(options.listen_fds);
+pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
     for n in (3..).take(count.try_into().unwrap_or(usize::MAX)) {
         if !crate::sys::is_open(crate::sys::Fd(n)) {
             let message = format!("preserve-fds: descriptor {n} is not open");

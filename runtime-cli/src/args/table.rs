@@ -177,7 +177,7 @@ const EXEC: Command = Command {
             "cgroup",
             None,
             "[CONTROLLER:]PATH",
-            "run in this cgroup below the container's; may be repeated",
+            "run in this cgroup below the container's, which has to be there; may be repeated",
         ),
         switch(
             "ignore-paused",

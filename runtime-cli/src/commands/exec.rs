@@ -7,7 +7,8 @@ use std::path::Path;
 
 use oci_spec::runtime::{Capability, Process};
 use orlop_core::ExecOptions;
-use orlop_core::spec::MAX_CONFIG_BYTES;
+use orlop_core::cgroup::SubGroup;
+use orlop_core::spec::{MAX_CONFIG_BYTES, load_process};
 
 use super::launch::{Told, check_console, console_socket, offer_console, preserve_fds};
 use super::{Context, exit_status};
@@ -31,9 +32,9 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let terminal =
         options.process.as_ref().map_or(options.terminal, |process| process.terminal().unwrap_or(false));
     check_console(context, terminal, options.console_socket.is_some(), detach)?;
-    let container = context.runtime()?.open(matches.id()?)?;
+    let (runtime, id) = (context.runtime()?, matches.id()?);
     if detach {
-        let process = container.exec(options);
+        let process = runtime.exec(id, options);
         told.write_trace();
         let process = process?;
         return told.tell(process.pid(), &process).map(|()| 0);
@@ -44,7 +45,7 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         None
     };
     let signals = Signals::collect()?;
-    let process = container.exec(options);
+    let process = runtime.exec(id, options);
     told.write_trace();
     let process = process?;
     told.tell(process.pid(), &process)?;
@@ -56,9 +57,6 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 }
 
 fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
-    if matches.has("cgroup") {
-        return Err(matches.fault("--cgroup is not available yet"));
-    }
     let process = matches.path("process")?.map(|path| read_process(&path)).transpose()?;
     if process.is_none() && matches.operands.len() < 2 {
         return Err(matches.fault("missing COMMAND, or --process"));
@@ -81,6 +79,7 @@ fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
         capabilities: capabilities(matches)?,
         console_socket: console_socket(matches)?,
         preserve_fds: preserve_fds(matches)?,
+        cgroups: cgroups(matches)?,
         ignore_paused: matches.has("ignore-paused"),
         observe: told.observe(),
         observer: told.observer(),
@@ -94,8 +93,36 @@ fn read_process(path: &Path) -> Result<Process, Failure> {
     let limit = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
     read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Failure::new(format!("{} is no process: {error}", path.display())))
+    let loaded = load_process(&text);
+    let (process, warnings) = loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    Ok(process)
+}
+
+/// `[CONTROLLER[,CONTROLLER]...:]PATH`, a path for every hierarchy or one for each.
+fn cgroups(matches: &Matches) -> Result<Vec<SubGroup>, Failure> {
+    let texts = matches.texts("cgroup")?;
+    let mut groups: Vec<SubGroup> = Vec::new();
+    for text in &texts {
+        let fault = |what: String| Err(matches.fault(&format!("invalid --cgroup argument: {text} ({what})")));
+        let Some((controllers, path)) = text.split_once(':') else {
+            if texts.len() > 1 {
+                return fault("missing <controller>: prefix".to_owned());
+            }
+            groups.push(SubGroup { controllers: Vec::new(), path: text.into() });
+            continue;
+        };
+        let controllers: Vec<String> = controllers.split(',').map(str::to_owned).collect();
+        if controllers.iter().any(String::is_empty) {
+            return fault("empty <controller> prefix".to_owned());
+        }
+        let known = |c: &&String| groups.iter().any(|group| group.controllers.contains(c));
+        if let Some(twice) = controllers.iter().find(known) {
+            return fault(format!("controller {twice} specified multiple times"));
+        }
+        groups.push(SubGroup { controllers, path: path.into() });
+    }
+    Ok(groups)
 }
 
 fn environment(matches: &Matches) -> Result<Vec<String>, Failure> {
@@ -177,6 +204,13 @@ mod tests {
         assert_eq!(options.cwd.as_deref(), Some(Path::new("/x")));
         assert!(options.terminal && options.no_new_privileges && !options.ignore_paused);
         assert_eq!(read("-u 7 c1 ls").unwrap().user, Some((7, None)));
+        let groups = read("--cgroup cpu,cpuacct:a/b --cgroup pids:c c1 ls").unwrap().cgroups;
+        let group = |controllers: &[&str], path: &str| SubGroup {
+            controllers: controllers.iter().map(ToString::to_string).collect(),
+            path: path.into(),
+        };
+        assert_eq!(groups, [group(&["cpu", "cpuacct"], "a/b"), group(&["pids"], "c")]);
+        assert_eq!(read("--cgroup x/y c1 ls").unwrap().cgroups, [group(&[], "x/y")]);
     }
 
     #[test]
@@ -190,7 +224,12 @@ mod tests {
             ("-e NAME c1 ls", "invalid environment variable: \"NAME\""),
             ("-e =x c1 ls", "invalid environment variable: \"=x\""),
             ("--cwd= c1 ls", "--cwd is empty"),
-            ("--cgroup x c1 ls", "--cgroup is not available yet"),
+            ("--cgroup x --cgroup y c1 ls", "invalid --cgroup argument: x (missing <controller>: prefix)"),
+            ("--cgroup :x c1 ls", "invalid --cgroup argument: :x (empty <controller> prefix)"),
+            (
+                "--cgroup pids:x --cgroup cpu,pids:y c1 ls",
+                "invalid --cgroup argument: cpu,pids:y (controller pids specified multiple times)",
+            ),
         ] {
             let message = read(line).unwrap_err().message.unwrap();
             assert_eq!(message, format!("orlop exec: {expected} (see orlop exec --help)"), "{line}");

@@ -16,6 +16,14 @@ pub enum CgroupError {
         /// Why not.
         reason: String,
     },
+    /// A group below the container's cannot be meant.
+    #[error("--cgroup {path:?}: {reason}")]
+    SubGroup {
+        /// The path as given.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// There are processes in the group that should become the container's.
     #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
     NotEmpty {

@@ -26,6 +26,7 @@ mod owner;
 mod place;
 mod remove;
 mod stats;
+mod sub;
 
 pub use bpf::device_program;
 pub use create::{Created, Need};
@@ -40,6 +41,7 @@ pub use stats::{
     BlkioEntry, CpuStats, CpusetStats, HugetlbStats, IoDevice, IoStats, MemoryEntry, MemoryEvents,
     MemoryStats, MiscStats, OomControl, PidsStats, Pressure, PressureLine, RdmaDevice, RdmaStats, Stats,
 };
+pub use sub::SubGroup;
 
 #[cfg(test)]
 mod host_tests;

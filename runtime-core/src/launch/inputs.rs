@@ -2,7 +2,7 @@
 
 use super::child::Observe;
 use crate::cgroup::Placement;
-use crate::state::{ContainerDir, State};
+use crate::state::{ContainerDir, IntelRdt, State};
 use std::os::fd::BorrowedFd;
 
 /// Which half of the launch did a step.
@@ -57,4 +57,9 @@ pub struct Inputs<'a> {
     pub target: Option<BorrowedFd<'a>>,
     /// For a process in an existing container: its cgroups.
     pub cgroup: Option<Placement>,
+    /// For a process in an existing container: its first process, into whose cgroup of version 2 the new one goes where the
+    /// container's own takes none.
+    pub init: Option<i32>,
+    /// For a process in an existing container: its groups of resctrl.
+    pub intel_rdt: Option<IntelRdt>,
 }

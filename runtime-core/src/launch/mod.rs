@@ -5,6 +5,7 @@
 
 pub(crate) mod child;
 mod command;
+mod enter;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod idmap;

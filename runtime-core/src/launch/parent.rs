@@ -3,7 +3,8 @@
 //! It runs in the caller's thread with the caller's rights, and may allocate.  Nothing of the caller's process changes
 //! (invariant I9): signals are blocked in this one thread around the clone, and that is all.
 
-use super::child::{self, Context, Observe, State as ChildState};
+use super::child::{Context, Observe, State as ChildState};
+use super::enter::{self, Visit};
 use super::explain::{broken, explain_clone, explain_failure};
 use super::hooks::{self, HookPlace};
 use super::idmap;
@@ -16,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::spec::{SysctlOwner, sysctl_owner};
 use crate::state::{NetDevice, Phase, State};
-use crate::sys::{self, Child, CloneArgs, Ended, Fd, MountAttr, SysError};
+use crate::sys::{self, Child, Ended, Fd, MountAttr, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 use std::collections::VecDeque;
@@ -161,6 +162,10 @@ impl Parent<'_> {
                 let group = super::rdt::apply(rdt, pid).map_err(|e| failed("", e))?;
                 self.save(|state| state.intel_rdt = Some(group))
             }
+            HostStep::JoinIntelRdt => match &self.inputs.intel_rdt {
+                Some(group) => super::rdt::join(group, self.pid()?).map_err(|e| failed("", e)),
+                None => Ok(()),
+            },
             HostStep::MoveNetDevice { host, container } => self.move_device(host, container),
             // Every other variant has its arm in the function above.
             _ => Ok(()),
@@ -346,7 +351,7 @@ impl Parent<'_> {
         keep.sort_unstable_by_key(|fd| fd.0);
         keep.dedup();
         let task_fds: Vec<Fd> = task_files.iter().map(Fd::from).collect();
-        let context = Context {
+        let mut context = Context {
             steps: &self.plan.child,
             program: &mut program,
             sync: Fd::from(&childs_end),
@@ -359,23 +364,28 @@ impl Parent<'_> {
             stdio: self.inputs.stdio.map(|fds| fds.map(Fd::from)),
             keep: &keep,
             task_files: &task_fds,
+            joins_itself: false,
             ignored_signals,
             observe: self.inputs.observe,
             state: ChildState::default(),
         };
         let spec = &self.plan.clone;
-        let flags = if spec.stage.is_some() { 0 } else { u64::from(spec.flags.cast_unsigned()) };
-        let args = CloneArgs { flags, cgroup: cgroup.as_ref().map(Fd::from), no_signal: false };
         self.last_child_step = sys::clock_ns();
         // A handler of the caller's must not run in the copy; the child's dispositions are the default ones anyway.
         let mask = sys::set_signal_mask(u64::MAX).map_err(what)?;
-        let result = sys::clone3(&args, || child::run(context, spec));
+        let visit = Visit::begin(&self.inputs, spec, &self.proc);
+        context.joins_itself = enter::joins_itself(&self.inputs, spec, visit.as_ref());
+        let staged = spec.stage.is_some() && !context.joins_itself;
+        let place = cgroup.as_ref().zip(self.cgroup.as_ref());
+        let result = enter::clone_into(place, spec, context, &self.inputs, &self.proc);
+        let returned = visit.map_or(Ok(()), Visit::end);
         sys::set_signal_mask(mask).map_err(what)?;
         let child = result.map_err(what)?;
         drop(childs_end);
-        let stage = if spec.stage.is_some() { Stage::Joining } else { Stage::Walking { hooks: true } };
+        let stage = if staged { Stage::Joining } else { Stage::Walking { hooks: true } };
         self.launched = Some(Launched { child, sync, stage, early: VecDeque::new() });
-        if spec.stage.is_some() {
+        returned.map_err(what)?;
+        if staged {
             self.adopt()?;
         }
         self.listener = None;
@@ -396,7 +406,21 @@ impl Parent<'_> {
             return Ok((placement.v2_fd()?, Vec::new()));
         }
         self.joined_itself = true;
-        Ok((placement.v2_fd()?, placement.task_files()?))
+        let mut files = match placement.task_files() {
+            // As in `enter::clone_into`.
+            Err(e) if self.inputs.target.is_some() && placement.is_rootless() && e.is_permission() => {
+                log::warn!("{e}: the process stays in the caller's cgroups");
+                return Ok((None, Vec::new()));
+            }
+            files => files?,
+        };
+        if self.plan.clone.initial_affinity.is_none() {
+            return Ok((placement.v2_fd()?, files));
+        }
+        // It is bound to its first CPUs before it is in any of them.
+        let inner = self.inputs.init.and_then(|init| enter::cgroups_of(&self.proc, init));
+        files.extend(placement.v2_entry(inner.as_deref())?);
+        Ok((None, files))
     }
 
     fn descriptors_to_keep(&self, sync: Fd, namespaces: &[Fd], trees: &[Fd]) -> Vec<Fd> {
@@ -615,9 +639,12 @@ impl Launched {
         mut observer: Option<&mut Observer<'_>>,
         lockstep: bool,
     ) -> Result<Child, Error> {
+        // One that does not wait (exec with nothing left to do for us) needs no word.
+        if self.stage == Stage::Ready {
+            // A child that died meanwhile is told by its silence below.
+            let _ = self.say(FromParent::Start);
+        }
         self.stage = Stage::Started;
-        // A child that died meanwhile is told by its silence below.
-        let _ = self.say(FromParent::Start);
         let mut last = sys::clock_ns();
         loop {
             match self.hear() {

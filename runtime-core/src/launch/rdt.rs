@@ -73,6 +73,22 @@ pub fn apply(wanted: &plan::IntelRdt, pid: i32) -> Result<IntelRdt> {
     apply_at(&mounted()?, wanted, pid)
 }
 
+/// Puts one more process of the container into its groups.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn join(group: &IntelRdt, pid: i32) -> Result<()> {
+    let clos = &group.clos_path;
+    if !clos.is_dir() {
+        // Removed meanwhile, or unmounted: the container's own processes are not in it any more either.
+        return Ok(());
+    }
+    // Where the kernel tells why it refuses; a class other than the root lies directly below it.
+    let base = clos.parent().filter(|base| base.join("info").is_dir()).unwrap_or(clos);
+    enter(base, clos, pid)?;
+    group.monitoring_path.as_deref().map_or(Ok(()), |monitoring| enter(base, monitoring, pid))
+}
+
 /// Removes what was made for the container.  The processes in it fall back to the group above.
 ///
 /// # Errors
@@ -385,6 +401,23 @@ mod tests {
         let group = resctrl.apply(&wanted(None, &["L3:0=f;1=f", "MB:0=20"], false)).unwrap();
         assert!(!group.created_by_us);
         assert_eq!(resctrl.read("c1/schemata"), "L3:0=f;1=f\nMB:0=20\n");
+    }
+
+    #[test]
+    fn one_more_process_joins_the_same_groups() {
+        let resctrl = Resctrl::new("join");
+        resctrl.class("c1", "");
+        let monitoring = resctrl.0.join("c1/mon_groups/c1");
+        fs::create_dir_all(&monitoring).unwrap();
+        fs::write(monitoring.join("tasks"), "").unwrap();
+        let clos_path = resctrl.0.join("c1");
+        let group = IntelRdt { clos_path, created_by_us: false, monitoring_path: Some(monitoring) };
+        join(&group, 43).unwrap();
+        assert_eq!(resctrl.read("c1/tasks"), "43\n");
+        assert_eq!(resctrl.read("c1/mon_groups/c1/tasks"), "43\n");
+        // One that is gone holds nobody.
+        join(&IntelRdt { clos_path: resctrl.0.join("gone"), ..group }, 44).unwrap();
+        assert_eq!(resctrl.read("c1/tasks"), "43\n");
     }
 
     #[test]

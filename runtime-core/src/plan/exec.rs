@@ -5,7 +5,8 @@ use super::namespaces::join_order;
 use super::process::{self, Setting};
 use super::program::Environment;
 use super::{
-    ChildStep, CloneSpec, Gate, HostFacts, HostStep, Namespace, Options, Plan, host, rlimits, scheduling,
+    ChildStep, CloneSpec, Gate, HostFacts, HostStep, Namespace, Options, Plan, Planned, host, rlimits,
+    scheduling,
 };
 use oci_spec::runtime::{LinuxCapabilities, Process};
 use std::path::PathBuf;
@@ -22,8 +23,10 @@ pub struct ExecTarget {
     pub capabilities: Option<LinuxCapabilities>,
     /// The root file system on the host, where the container has no mount namespace of its own.
     pub root: Option<PathBuf>,
-    /// Whether the process is moved into the container's cgroups.
+    /// Whether the process goes into the container's cgroups.
     pub cgroup: bool,
+    /// Whether it goes into the container's groups of resctrl.
+    pub intel_rdt: bool,
     /// No session keyring is made for the container (`--no-new-keyring`).
     pub no_new_keyring: bool,
 }
@@ -58,16 +61,7 @@ pub fn compile_exec(
     let mut report = Report::default();
     let mut steps = Steps::default();
     let slots = container.slots();
-    let staged = container.has(Namespace::Pid) || container.has(Namespace::User);
-    let joins = || slots.iter().copied().enumerate();
-    if !staged {
-        for (slot, kind) in joins() {
-            steps.push(
-                ChildStep::JoinNamespace { slot, kind },
-                format!("the container's {} namespace", kind.name()),
-            );
-        }
-    }
+    let joins: Vec<(usize, Namespace)> = slots.iter().copied().enumerate().collect();
     enter(process, container, options, &mut steps);
     let setting = Setting {
         facts,
@@ -82,12 +76,17 @@ pub fn compile_exec(
     process::scheduler(process, &setting, &mut steps);
     let mut environment = Environment::of(process);
     environment.reserve_home();
-    let program = process::finish(process, &setting, environment, options, &mut steps, &mut report);
+    let outside = outside(process, container, facts);
+    let options = Options { no_ready: outside.is_empty(), ..options.clone() };
+    let program = process::finish(process, &setting, environment, &options, &mut steps, &mut report);
+    let affinity = process.exec_cpu_affinity().as_ref().and_then(|a| a.initial().as_deref());
     let plan = Plan {
-        host: host_steps(process, container, facts, &steps),
+        host: host_steps(container, outside, &steps),
         clone: CloneSpec {
-            stage: staged.then(|| joins().collect()),
+            stage: (!joins.is_empty()).then_some(joins),
             namespace_slots: slots.len(),
+            into_cgroup: container.cgroup && affinity.is_none(),
+            initial_affinity: affinity.map(scheduling::cpus),
             ..CloneSpec::default()
         },
         child: steps.0,
@@ -100,13 +99,10 @@ pub fn compile_exec(
 
 /// From the namespaces to the root directory of the container.
 fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &mut Steps) {
+    if container.intel_rdt {
+        steps.push(ChildStep::Await(Gate::Cgroup), "the container's groups of resctrl");
+    }
     let affinity = process.exec_cpu_affinity().as_ref();
-    if let Some(list) = affinity.and_then(|a| a.initial().as_deref()) {
-        steps.push(scheduling::affinity(list), "process.execCPUAffinity.initial");
-    }
-    if container.cgroup {
-        steps.push(ChildStep::Await(Gate::Cgroup), "the container's cgroups");
-    }
     if let Some(list) = affinity.and_then(|a| a.cpu_affinity_final().as_deref()) {
         steps.push(scheduling::affinity(list), "process.execCPUAffinity.final");
     }
@@ -126,17 +122,9 @@ fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &m
     process::console(process, false, "process", steps);
 }
 
-fn host_steps(
-    process: &Process,
-    container: &ExecTarget,
-    facts: &HostFacts,
-    child: &Steps,
-) -> Vec<super::Planned<HostStep>> {
-    let mut steps = vec![planned(HostStep::Clone, "the container's namespaces")];
-    if container.cgroup {
-        steps.push(planned(HostStep::JoinCgroup, "the container's cgroups"));
-    }
-    host::release(child, Gate::Cgroup, &mut steps);
+/// What only the parent may set, before the program runs.
+fn outside(process: &Process, container: &ExecTarget, facts: &HostFacts) -> Vec<Planned<HostStep>> {
+    let mut steps = Vec::new();
     if rlimits::from_outside(container.has(Namespace::User), facts) {
         for (limit, origin) in rlimits::limits(Some(process), "process") {
             let rlimits::Limit { resource, soft, hard } = limit;
@@ -146,7 +134,24 @@ fn host_steps(
     if let Some(value) = process.oom_score_adj() {
         steps.push(planned(HostStep::SetOomScore { value }, "process.oomScoreAdj"));
     }
-    steps.push(planned(HostStep::AwaitReady, "all is done but execve"));
+    steps
+}
+
+fn host_steps(
+    container: &ExecTarget,
+    outside: Vec<Planned<HostStep>>,
+    child: &Steps,
+) -> Vec<Planned<HostStep>> {
+    let mut steps = vec![planned(HostStep::Clone, "the container's namespaces")];
+    if container.intel_rdt {
+        steps.push(planned(HostStep::JoinIntelRdt, "linux.intelRdt"));
+    }
+    host::release(child, Gate::Cgroup, &mut steps);
+    let waits = !outside.is_empty();
+    steps.extend(outside);
+    if waits {
+        steps.push(planned(HostStep::AwaitReady, "all is done but execve"));
+    }
     steps
 }
 

@@ -90,6 +90,8 @@ pub struct Options {
     pub notify_socket: Option<PathBuf>,
     /// Whether `start` comes later, by another process (create), or at once (run).
     pub detach_start: bool,
+    /// The process goes on to execve without waiting for a word of the parent: exec, where the parent has nothing to set.
+    pub no_ready: bool,
     /// `--ignore-unsupported`: what is not built yet becomes a warning.
     pub ignore_unsupported: bool,
 }

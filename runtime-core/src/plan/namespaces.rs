@@ -216,6 +216,7 @@ pub(super) fn clone_spec(input: &Input<'_>, groups: &cgroups::Groups, tree_slots
         flags,
         stage: namespaces.needs_stage().then(joins),
         into_cgroup: groups.into_cgroup,
+        initial_affinity: None,
         namespace_slots: namespaces.joined.len(),
         tree_slots,
     }

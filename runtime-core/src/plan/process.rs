@@ -105,7 +105,9 @@ pub(super) fn finish(
     }
     let program = program::compile(process, environment);
     steps.push(ChildStep::FindExecutable, format!("{at}.args[0]"));
-    steps.push(ChildStep::Ready, "create ends here, start goes on");
+    if !options.no_ready {
+        steps.push(ChildStep::Ready, "create ends here, start goes on");
+    }
     let count = options.listen_fds.saturating_add(options.preserve_fds);
     if count > 0 {
         let origin = if options.listen_fds > 0 { "LISTEN_FDS" } else { "--preserve-fds" };

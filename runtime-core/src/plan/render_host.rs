@@ -23,6 +23,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
         HostStep::Clone => with("Clone", clone(plan)),
         HostStep::RecordProcess => plain("RecordProcess"),
         HostStep::JoinCgroup => plain("JoinCgroup"),
+        HostStep::JoinIntelRdt => plain("JoinIntelRdt"),
         HostStep::CgroupDevices { rules } => with("CgroupDevices", device_rules(rules)),
         HostStep::GiveCgroup { uid } => with("GiveCgroup", format!("to uid {uid}")),
         HostStep::CgroupLimit(limit) => with("CgroupLimit", limit_words(limit)),
@@ -91,6 +92,9 @@ fn clone(plan: &Plan) -> String {
     }
     if plan.clone.into_cgroup {
         what.push_str("; into the cgroup");
+    }
+    if let Some(mask) = &plan.clone.initial_affinity {
+        what.push_str(&format!("; first on CPUs {}", words::list(mask)));
     }
     what
 }

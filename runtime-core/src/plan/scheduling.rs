@@ -70,8 +70,13 @@ pub(super) fn mask(list: &str, max: u32) -> Vec<u64> {
     mask
 }
 
+/// The CPUs of a list.
+pub(super) fn cpus(list: &str) -> Vec<u64> {
+    mask(list, MAX_CPU)
+}
+
 pub(super) fn affinity(list: &str) -> ChildStep {
-    ChildStep::Affinity(mask(list, MAX_CPU))
+    ChildStep::Affinity(cpus(list))
 }
 
 pub(super) fn personality(given: &LinuxPersonality) -> u32 {

@@ -102,10 +102,13 @@ pub struct CloneSpec {
     pub flags: i32,
     /// A first process joins namespaces and makes the container's process as its sibling (`CLONE_PARENT`).
     /// Needed when a pid or user namespace is joined, or any is joined before a new user namespace is made:
-    /// see `docs/architecture.md`.  The namespaces it joins, in order, by slot of [`HostStep::OpenNamespace`].
+    /// see `docs/architecture.md`.  For exec, which joins all by one pidfd, the process joins by itself where it can, and no
+    /// first one is made.  The namespaces it joins, in order, by slot of [`HostStep::OpenNamespace`].
     pub stage: Option<Vec<(usize, Namespace)>>,
     /// Whether the child starts inside its cgroup (`CLONE_INTO_CGROUP`, pure v2 only).
     pub into_cgroup: bool,
+    /// The CPUs that the process runs on before it enters its cgroups (`process.execCPUAffinity.initial`).
+    pub initial_affinity: Option<Vec<u64>>,
     /// How many slots for namespace descriptors and for mount trees the host steps fill.
     pub namespace_slots: usize,
     /// See `namespace_slots`.
@@ -224,6 +227,8 @@ pub enum HostStep {
     CgroupLimit(cgroup::Limit),
     /// Assigns the process to a group of resctrl.
     IntelRdt(IntelRdt),
+    /// Puts the process into the container's groups of resctrl.
+    JoinIntelRdt,
     /// Moves a network device of the host into the container's network namespace.
     MoveNetDevice {
         /// Name on the host.

@@ -2,7 +2,7 @@
 
 use super::fault::{Report, SpecError};
 use super::{Extras, Loaded, normalise, presence, repair, validate};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,6 +44,24 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, SpecError> {
             let (spec, report, extras) = repair::load_cold(bytes)?;
             finish(spec, report, extras, bytes)
         }
+    }
+}
+
+/// Loads a `process` alone from its bytes: what `exec --process` reads.  The faults are those it would have in a config.json.
+///
+/// # Errors
+/// All faults at once.
+pub fn load_process(bytes: &[u8]) -> Result<(Process, Vec<String>), SpecError> {
+    check_bounds(bytes)?;
+    // One value and nothing behind it: what is put together below is then what it seems.
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+        return Err(SpecError::whole(format!("process: {error}")));
+    }
+    let config = [br#"{"ociVersion":"1.0.0","root":{"path":"rootfs"},"process":"#, bytes, b"}"].concat();
+    let loaded = load(&config)?;
+    match loaded.spec.process() {
+        Some(process) => Ok((process.clone(), loaded.warnings)),
+        None => Err(SpecError::whole("process: it is null")),
     }
 }
 

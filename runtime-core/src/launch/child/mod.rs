@@ -56,8 +56,11 @@ pub struct Context<'p> {
     pub stdio: Option<[Fd; 3]>,
     /// Every descriptor that must stay open, ascending.
     pub keep: &'p [Fd],
-    /// The `tasks` files of its cgroups of version 1.
+    /// The files of its cgroups by which it enters them: `tasks` of version 1; `cgroup.procs` of version 2, if it was not cloned
+    /// into that.
     pub task_files: &'p [Fd],
+    /// The namespaces of the target can be joined by the process itself: no stage is needed.
+    pub joins_itself: bool,
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
     pub ignored_signals: u64,
     /// What is told of the steps.
@@ -89,14 +92,22 @@ pub struct State {
     opened: u32,
 }
 
+/// As many CPUs as a kernel can be built for (`NR_CPUS`).
+const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
+
 /// Makes the namespaces' first process where `clone.stage` asks for it, then walks the steps.  Never returns.
 pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
-    let started = cx.prepare();
+    let started = cx.prepare(clone.initial_affinity.as_deref());
     let Some(joins) = &clone.stage else {
         cx.finish_or_fail(STAGE, started);
         return cx.walk();
     };
-    let result = started.and_then(|()| cx.join(joins)).and_then(|()| {
+    let joined = started.and_then(|()| cx.join(joins));
+    if cx.joins_itself {
+        cx.finish_or_fail(STAGE, joined);
+        return cx.walk();
+    }
+    let result = joined.and_then(|()| {
         // For clone3, CLONE_PARENT goes with no exit signal: the kernel takes that of this process.
         let flags = u64::from((clone.flags | libc::CLONE_PARENT).cast_unsigned());
         let args = CloneArgs { flags, cgroup: None, no_signal: true };
@@ -151,8 +162,9 @@ impl Context<'_> {
         sys::exit(1)
     }
 
-    /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask, its cgroups.
-    fn prepare(&mut self) -> Result<()> {
+    /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask, its cgroups,
+    /// its CPUs.
+    fn prepare(&mut self, cpus: Option<&[u64]>) -> Result<()> {
         if let Some(stdio) = self.stdio {
             for (fd, n) in stdio.into_iter().zip(0..) {
                 sys::dup3(fd, Fd(n), true)?;
@@ -172,9 +184,17 @@ impl Context<'_> {
         }
         sys::set_signal_mask(0)?;
         sys::umask(0);
+        if let Some(cpus) = cpus {
+            sys::sched_setaffinity(cpus)?;
+        }
         for tasks in self.task_files {
             sys::write(*tasks, b"0")?;
             sys::close(*tasks);
+        }
+        if cpus.is_none() {
+            // A caller that is bound to some CPUs (systemd's CPUAffinity=) does not bind the container: since Linux 6.2 a mask that
+            // was set once outlives the entry into a cpuset.  The kernel cuts this one down to what there is, and to the cpuset.
+            let _ = sys::sched_setaffinity(&ALL_CPUS);
         }
         Ok(())
     }
