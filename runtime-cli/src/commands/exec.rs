@@ -78,7 +78,7 @@ fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
         no_new_privileges: matches.has("no-new-privs"),
         capabilities: capabilities(matches)?,
         console_socket: console_socket(matches)?,
-        preserve_fds: preserve_fds(matches)?,
+        preserve_fds: preserve_fds(matches, 0)?,
         cgroups: cgroups(matches)?,
         ignore_paused: matches.has("ignore-paused"),
         observe: told.observe(),

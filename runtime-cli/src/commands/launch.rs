@@ -42,7 +42,7 @@ impl Launch {
             console_socket: console_socket(matches)?,
             no_pivot: matches.has("no-pivot"),
             no_new_keyring: matches.has("no-new-keyring"),
-            preserve_fds: preserve_fds(matches)?,
+            preserve_fds: preserve_fds(matches, listen_fds)?,
             listen_fds,
             listen_fdnames,
             notify_socket: relay.as_ref().map(|(relay, _)| relay.socket()),
@@ -191,9 +191,18 @@ pub fn console_socket(matches: &Matches) -> Result<Option<OwnedFd>, Failure> {
     matches.path("console-socket")?.map(|path| socket::connect(&path)).transpose()
 }
 
-/// `--preserve-fds`.
-pub fn preserve_fds(matches: &Matches) -> Result<u32, Failure> {
-    Ok(matches.number("preserve-fds", "a number of descriptors")?.unwrap_or(0))
+/// `--preserve-fds`, after so many of `LISTEN_FDS`: descriptors that our caller has left open for us.  One that we have opened
+/// ourselves under such a number (a log, a directory of the host's) must not get into the container in its place.
+///
+/// # Errors
+/// One of them is not there.
+pub fn preserve_fds(matches: &Matches, listen_fds: u32) -> Result<u32, Failure> {
+    let count = matches.number("preserve-fds", "a number of descriptors")?.unwrap_or(0);
+    let all = i32::try_from(listen_fds.saturating_add(count)).unwrap_or(i32::MAX);
+    match (3..all.saturating_add(3)).find(|fd| !sys::is_inherited(sys::Fd(*fd))) {
+        Some(fd) => Err(Failure::new(format!("preserve-fds: descriptor {fd} is not open"))),
+        None => Ok(count),
+    }
 }
 
 /// Socket activation, if it is meant for us and not for a process between the manager and us (`sd_listen_fds(3)`).

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use orlop_core::{CreateOptions, Runtime};
 
-use super::launch::preserve_fds;
 use crate::args::Matches;
 use crate::failure::Failure;
 use crate::output;
@@ -19,7 +18,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
         bundle: matches.path("bundle")?.unwrap_or_default(),
         no_pivot: matches.has("no-pivot"),
         no_new_keyring: matches.has("no-new-keyring"),
-        preserve_fds: preserve_fds(matches)?,
+        preserve_fds: matches.number("preserve-fds", "a number of descriptors")?.unwrap_or(0),
         ignore_unsupported: matches.has("ignore-unsupported"),
         ..CreateOptions::default()
     };

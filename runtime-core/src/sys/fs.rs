@@ -372,3 +372,12 @@ pub fn is_open(fd: Fd) -> bool {
     // SAFETY: F_GETFD passes no memory.
     unsafe { call!(Call::Fcntl, SYS_fcntl, fd, libc::F_GETFD, 0) }.is_ok()
 }
+
+/// Whether `fd` is open and would outlive an execve: what a program has from its caller does, and what it opens itself, done right,
+/// does not.
+#[must_use]
+pub fn is_inherited(fd: Fd) -> bool {
+    // SAFETY: F_GETFD passes no memory.
+    let flags = unsafe { call!(Call::Fcntl, SYS_fcntl, fd, libc::F_GETFD, 0) };
+    flags.is_ok_and(|flags| flags & libc::FD_CLOEXEC.unsigned_abs() as usize == 0)
+}
