@@ -16,7 +16,10 @@
 //!
 //! After it, `readlink /proc/self/exe` is `/` or `/memfd:orlop`, and `std::env::current_exe` with it; `argv[0]` is what it was.
 //!
-//! Price, measured on a busy virtual machine with two processors (minimum of 2,500 runs of a static-pie program of 1.1 MB): six
+//! The C library's own start is most of the price of a second execution where CPUID instructions trap; the command `orlop` spares the
+//! first one by its entry point, see `sys/entry.rs`.
+//!
+//! Price without that, measured on a busy virtual machine with two processors (minimum of 2,500 runs of a static-pie program of 1.1 MB): six
 //! calls and a second start of the program, 610 µs; 400 µs of that is what any second execve costs there, 80 µs the mount that
 //! comes and goes.  The copy in memory: 1,200 µs.  Where nothing is to be done: three to five calls, not measurable.
 

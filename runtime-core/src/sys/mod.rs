@@ -8,6 +8,7 @@
 //! nix and libc serve the rest of the crate, in the parent half, where a safe wrapper of theirs exists.
 
 mod bpf;
+mod entry;
 mod fs;
 mod host;
 mod mount;
