@@ -71,6 +71,24 @@ pub struct SchedAttr {
     pub period: u64,
 }
 
+/// Maps so many bytes of huge pages of 2 MB, writes to each, and unmaps them.
+pub fn map_huge_pages(bytes: usize) -> io::Result<()> {
+    const SIZE: usize = 2 << 20;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address that the kernel chooses overlaps nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    for offset in (0..bytes).step_by(SIZE) {
+        // SAFETY: below `bytes`, so inside the mapping just made, which is writable and known to nobody else.
+        unsafe { start.cast::<u8>().add(offset).write_volatile(1) }
+    }
+    // SAFETY: the whole of the mapping made above, to which no reference is left.
+    check(unsafe { libc::munmap(start, bytes) }.into()).map(drop)
+}
+
 /// `sched_getattr(2)` of the calling thread.
 pub fn sched_getattr() -> io::Result<SchedAttr> {
     // The kernel's layout, first version (48 bytes), which every kernel knows.

@@ -1,4 +1,4 @@
-//! config-linux.md, "Cgroups Path": where a container's cgroups are, and that they go away with it.
+//! config-linux.md, "Cgroups Path": where a container's cgroups are, and that they go away with it, however many there are.
 
 use std::fs;
 use std::path::PathBuf;
@@ -125,4 +125,78 @@ fn a_frozen_container_is_deleted() {
     }
     container.delete(&["--force"]).ok();
     container.assert_clean();
+}
+
+fn count(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The directories of all hierarchies whose path has `name` in it.
+fn tree(name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut to_do = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = to_do.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy().contains(name) {
+                    found.push(entry.path());
+                }
+                to_do.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// A container with the limits that Docker's have.
+fn limited(path: &str) -> Container {
+    let mut container = Container::new();
+    container.config["linux"]["cgroupsPath"] = json!(format!("/{path}/{}", container.id));
+    container.config["linux"]["resources"] = json!({
+        "devices": [{"allow": false, "access": "rwm"}],
+        "memory": {"limit": 64 << 20}, "cpu": {"shares": 512}, "pids": {"limit": 50},
+    });
+    container
+}
+
+/// One after the other (`ORLOP_CYCLES`), containers leave no cgroup.
+#[test]
+fn cycles_leave_the_tree_as_it_was() {
+    if !require_root() {
+        return;
+    }
+    let path = format!("cycles-{}", std::process::id());
+    let mut container = limited(&path);
+    container.args(&["probe", "sleep", "60"]);
+    for _ in 0..count("ORLOP_CYCLES", 15) {
+        container.create().ok();
+        container.runtime(&["start", &container.id]).ok();
+        container.kill("KILL").ok();
+        container.await_status("stopped");
+        container.delete(&[]).ok();
+    }
+    assert_eq!(tree(&path), Vec::<PathBuf>::new());
+}
+
+/// Many at once (`ORLOP_AT_ONCE`), in groups below one that is theirs all.
+#[test]
+fn many_at_once_leave_the_tree_as_it_was() {
+    if !require_root() {
+        return;
+    }
+    let path = format!("at-once-{}", std::process::id());
+    std::thread::scope(|scope| {
+        for _ in 0..count("ORLOP_AT_ONCE", 10) {
+            scope.spawn(|| {
+                let mut container = limited(&path);
+                container.args(&["probe", "sleep", "60"]);
+                container.create().ok();
+                container.runtime(&["start", &container.id]).ok();
+                container.kill("KILL").ok();
+                container.await_status("stopped");
+                container.delete(&[]).ok();
+            });
+        }
+    });
+    assert_eq!(tree(&path), Vec::<PathBuf>::new());
 }

@@ -66,6 +66,13 @@ impl Fixture {
         let mut config = serde_json::to_value(spec::example(rootless)).unwrap();
         config["process"]["terminal"] = false.into();
         config["process"]["args"] = serde_json::json!(["/bin/true"]);
+        if uid.is_root() {
+            // Of those that come before the process and those that come after it.
+            config["linux"]["resources"]["memory"] = serde_json::json!({"limit": 256 << 20, "swap": -1});
+            config["linux"]["resources"]["cpu"] =
+                serde_json::json!({"shares": 512, "quota": 100_000, "period": 100_000, "cpus": "0"});
+            config["linux"]["resources"]["pids"] = serde_json::json!({"limit": 100});
+        }
         std::fs::write(directory.join("bundle/config.json"), config.to_string()).unwrap();
         let runtime = Runtime::new(directory.join("state"));
         Self { directory, runtime }

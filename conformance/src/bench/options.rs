@@ -17,7 +17,7 @@ usage: conformance bench [options]
   --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
                                      a hybrid host is not seen, because crun refuses one that holds controllers;
                                      host: as it is; auto (default): v1 where crun would refuse, else host
-  --with-resources                   give every runtime memory, cpu and pids limits
+  --with-resources                   give the plain bundle memory, cpu and pids limits too
   --seccomp FILE                     give every runtime the seccomp object in FILE (linux.seccomp)
   --json FILE                        also write the figures as JSON
   --dir DIR                          where bundles and state are made for the time (default: the system's)

@@ -87,8 +87,9 @@ fn make_bundle(directory: &Path, name: &str, options: &Options) -> Result<(), Fa
         "plain" => config::plain(&["/bin/true"]),
         _ => config::docker_like(&["/bin/true"], &files.to_string_lossy()),
     };
-    if options.resources {
-        config["linux"]["resources"]["memory"] = json!({ "limit": 256 << 20 });
+    // Docker's are as `docker run --memory --cpus --pids-limit` has them.
+    if options.resources || name != "plain" {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 256 << 20, "swap": 512 << 20 });
         config["linux"]["resources"]["cpu"] = json!({ "shares": 512, "quota": 50_000, "period": 100_000 });
         config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
     }

@@ -3,6 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Whether `text` speaks of the container `id`, and not of one whose number only begins the same.
+fn names(text: &str, id: &str) -> bool {
+    text.match_indices(id)
+        .any(|(at, _)| !text[at + id.len()..].starts_with(|next: char| next.is_ascii_digit()))
+}
+
 /// Cgroups, in any hierarchy that is mounted, whose name has `id` in it.
 fn cgroups(id: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -19,7 +25,7 @@ fn cgroups(id: &str) -> Vec<String> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if entry.file_name().to_string_lossy().contains(id) {
+            if names(&entry.file_name().to_string_lossy(), id) {
                 found.push(format!("cgroup {}", entry.path().display()));
             }
             to_do.push(entry.path());
@@ -32,7 +38,7 @@ fn cgroups(id: &str) -> Vec<String> {
 fn mounts(directory: &Path) -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let shown = directory.to_string_lossy();
-    text.lines().filter(|line| line.contains(&*shown)).map(|line| format!("mount {line}")).collect()
+    text.lines().filter(|line| names(line, &shown)).map(|line| format!("mount {line}")).collect()
 }
 
 /// Processes with a mount from `directory` or with `id` in their arguments.
@@ -49,7 +55,7 @@ fn processes(id: &str, directory: &Path) -> Vec<String> {
         };
         let arguments = read("cmdline");
         // A process in the host's mount namespace that bound our directory would be a mount leak, found above.
-        if arguments.contains(id) || read("mountinfo").contains(&*shown) {
+        if names(&arguments, id) || names(&read("mountinfo"), &shown) {
             found.push(format!("process {pid} ({})", arguments.trim()));
         }
     }

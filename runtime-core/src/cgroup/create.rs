@@ -35,23 +35,27 @@ pub enum Created {
 impl Placement {
     /// Looks which of the groups are there, before the placement is recorded.
     ///
-    /// Afterwards a group's `parents` are those that are to be made, so that [`Placement::remove`] leaves alone what
-    /// was there before.  A group with processes in it is somebody else's: killing the container would kill them.
+    /// Afterwards a group's `parents` are those that are to be made, and those that were made for other containers
+    /// ([`MADE_FOR_CONTAINERS`]), so that [`Placement::remove`] leaves alone what was there before.  A group with processes
+    /// in it is somebody else's: killing the container would kill them.
     ///
     /// # Errors
     /// [`CgroupError::NotEmpty`], [`CgroupError::Io`].
     pub fn survey(&mut self) -> Result<(), CgroupError> {
         for group in &mut self.groups {
-            if exists(&group.path)? {
+            if mode(&group.path)?.is_some() {
                 check_empty(&group.path)?;
             }
-            let mut missing = Vec::new();
+            let mut ours = Vec::new();
+            let mut missing = false;
             for parent in std::mem::take(&mut group.parents) {
-                if !missing.is_empty() || !exists(&parent)? {
-                    missing.push(parent);
+                let mode = if missing { None } else { mode(&parent)? };
+                missing = mode.is_none();
+                if mode.is_none_or(|mode| mode.contains(MADE_FOR_CONTAINERS)) {
+                    ours.push(parent);
                 }
             }
-            group.parents = missing;
+            group.parents = ours;
         }
         Ok(())
     }
@@ -184,11 +188,12 @@ fn check_movable(group: &Group) -> Result<(), CgroupError> {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, CgroupError> {
+/// The mode of a group's directory, if it is there.
+fn mode(path: &Path) -> Result<Option<Mode>, CgroupError> {
     match nix::sys::stat::lstat(path) {
-        Ok(_) => Ok(true),
+        Ok(stat) => Ok(Some(Mode::from_bits_truncate(stat.st_mode))),
         // Without the permission to look there is none to make either: `create` will say so.
-        Err(Errno::ENOENT | Errno::EACCES) => Ok(false),
+        Err(Errno::ENOENT | Errno::EACCES) => Ok(None),
         Err(errno) => Err(CgroupError::io("stat", path, errno)),
     }
 }
@@ -204,24 +209,33 @@ fn check_empty(path: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
+/// The mark of a directory above the containers' that was made for them, and goes with the last of them: the sticky bit, which
+/// means nothing for a group.  The container that it was made for may be the first to go.
+const MADE_FOR_CONTAINERS: Mode = Mode::S_ISVTX;
+
+/// How often the directories above a group are made anew, when another container's end takes them away meanwhile.
+const MAKE_ROUNDS: usize = 100;
+
 /// Makes a group's directory, and those above it that lack.
 fn make(group: &Group) -> Result<(), CgroupError> {
-    match mkdir(&group.path, Mode::from_bits_truncate(0o755)) {
-        Ok(()) => return Ok(()),
-        // Made by somebody since the survey, or left by a container of the same path that was not deleted whole.
-        Err(Errno::EEXIST) => return check_empty(&group.path),
-        Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(mkdir_error(&group.path, errno)),
-    }
-    let mut path = group.mount_point.clone();
-    for part in group.below_mount() {
-        path.push(part);
-        match mkdir(&path, Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(mkdir_error(&path, errno)),
+    let usual = Mode::from_bits_truncate(0o755);
+    for _ in 0..MAKE_ROUNDS {
+        match mkdir(&group.path, usual) {
+            Ok(()) => return Ok(()),
+            // Made by somebody since the survey, or left by a container of the same path that was not deleted whole.
+            Err(Errno::EEXIST) => return check_empty(&group.path),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(mkdir_error(&group.path, errno)),
+        }
+        for path in above(group).into_iter().skip(1) {
+            match mkdir(path, usual | MADE_FOR_CONTAINERS) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(Errno::ENOENT) if group.mount_point.exists() => break,
+                Err(errno) => return Err(mkdir_error(path, errno)),
+            }
         }
     }
-    Ok(())
+    Err(mkdir_error(&group.path, Errno::ENOENT))
 }
 
 fn mkdir_error(path: &Path, errno: Errno) -> CgroupError {

@@ -176,13 +176,46 @@ fn a_process_puts_itself_in() {
 #[test]
 fn parents_that_were_there_stay() {
     for place in places() {
+        let parents = place.placement("/a");
+        for group in parents.groups() {
+            fs::create_dir_all(&group.path).unwrap();
+        }
+        place.made("/a/b").remove().unwrap();
+        assert!(parents.groups().iter().all(|g| g.path.exists()), "not ours to remove");
+        place.made("/a/b/c").remove().unwrap();
+        assert!(parents.groups().iter().all(|g| g.path.exists()), "not ours to remove");
+        assert!(!place.placement("/a/b").exists());
+        for group in parents.groups() {
+            fs::remove_dir(&group.path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn parents_made_for_containers_go_with_the_last() {
+    for place in places() {
         let first = place.made("/a/b");
         let second = place.made("/a/c");
         first.remove().unwrap();
         assert!(place.placement("/a").groups().iter().all(|g| g.path.exists()), "the other's parent");
         second.remove().unwrap();
-        assert!(place.placement("/a").groups().iter().all(|g| g.path.exists()), "not the second's to remove");
-        assert!(!second.exists());
+        assert!(!place.placement("/a").exists(), "nobody else's");
+    }
+}
+
+/// Between looking and making, another container's end may have taken the parents away.
+#[test]
+fn parents_that_go_meanwhile_are_made_again() {
+    for place in places() {
+        let first = place.made("/a/b");
+        let mut second = place.placement("/a/c");
+        second.survey().unwrap();
+        first.remove().unwrap();
+        assert!(!place.placement("/a").exists());
+        second.create(&[]).unwrap();
+        assert!(second.exists());
+        second.remove().unwrap();
+        assert!(!place.placement("/a").exists());
     }
 }
 

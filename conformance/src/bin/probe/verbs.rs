@@ -17,13 +17,16 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd;
 use serde_json::{Value, json};
 
-use crate::report;
+use crate::{burden, report};
 
 /// Every verb.
 pub const NAMES: &[&str] = &[
     "append",
+    "bomb",
+    "burn",
     "cat",
     "chown",
+    "eat",
     "echo",
     "env",
     "exec",
@@ -32,6 +35,7 @@ pub const NAMES: &[&str] = &[
     "fork",
     "hook",
     "hostname",
+    "huge",
     "id",
     "kill-self",
     "ls",
@@ -40,6 +44,7 @@ pub const NAMES: &[&str] = &[
     "notify",
     "open-rw",
     "orphan",
+    "read-direct",
     "readlink",
     "report",
     "seq",
@@ -51,7 +56,7 @@ pub const NAMES: &[&str] = &[
     "write",
 ];
 
-type Outcome = io::Result<i32>;
+pub type Outcome = io::Result<i32>;
 
 /// The symbolic name of an error's errno.
 pub fn errno_name(error: &io::Error) -> String {
@@ -66,7 +71,7 @@ fn argument<'a>(args: &'a [String], at: usize, what: &str) -> io::Result<&'a str
     args.get(at).map(String::as_str).ok_or_else(|| usage(what))
 }
 
-fn number<T: std::str::FromStr>(args: &[String], at: usize, what: &str) -> io::Result<T> {
+pub fn number<T: std::str::FromStr>(args: &[String], at: usize, what: &str) -> io::Result<T> {
     argument(args, at, what)?.parse().map_err(|_| usage(what))
 }
 
@@ -104,6 +109,11 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
         "hook" => hook(args),
         "tty" => say(if io::IsTerminal::is_terminal(&io::stdin()) { "yes" } else { "no" }),
         "report" => full_report(args),
+        "bomb" => burden::bomb(args),
+        "eat" => burden::eat(args),
+        "burn" => burden::burn(args),
+        "huge" => burden::huge(args),
+        "read-direct" => burden::read_direct(args),
         "seq" => return Some(sequence(args)),
         _ => return None,
     };
@@ -113,7 +123,7 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
     }))
 }
 
-fn say(text: &str) -> Outcome {
+pub fn say(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()?;

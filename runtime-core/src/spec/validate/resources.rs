@@ -85,12 +85,12 @@ fn check_memory(memory: &LinuxMemory, report: &mut Report) {
 }
 
 fn check_cpu(cpu: &LinuxCpu, report: &mut Report) {
-    bandwidth(cpu, report);
     if let (Some(quota @ 1..), Some(burst)) = (cpu.quota(), cpu.burst())
         && burst > quota.unsigned_abs()
     {
         report.fault("linux.resources.cpu.burst", format!("{burst} is more than the quota, {quota}"));
     }
+    bandwidth(cpu, report);
     if let Some(idle) = cpu.idle().filter(|idle| !matches!(idle, 0 | 1)) {
         report.fault("linux.resources.cpu.idle", format!("{idle} is neither 0 nor 1"));
     }
