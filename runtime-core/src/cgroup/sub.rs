@@ -32,12 +32,14 @@ impl Placement {
             let path = clean(&sub.path)
                 .ok_or_else(|| refuse(format!("{} is not a sub cgroup path", sub.path.display())))?;
             if sub.controllers.is_empty() {
-                placement.groups.iter_mut().for_each(|group| group.path.push(&path));
+                placement.groups.iter_mut().for_each(|group| enter(group, &path));
             }
             for controller in &sub.controllers {
-                let group = placement.groups.iter_mut().find(|group| group.has(controller));
+                let group = placement.groups.iter_mut().find(|group| {
+                    group.has(controller) || group.hierarchy.as_deref() == Some(controller.as_str())
+                });
                 let group = group.ok_or_else(|| refuse(format!("unknown controller {controller}")))?;
-                group.path.push(&path);
+                enter(group, &path);
             }
         }
         Ok(placement)
@@ -71,6 +73,13 @@ impl Placement {
         open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
             .map(Some)
             .map_err(|errno| CgroupError::io("open", &path, errno))
+    }
+}
+
+fn enter(group: &mut Group, path: &Path) {
+    // An empty path would leave a slash at the end.
+    if !path.as_os_str().is_empty() {
+        group.path.push(path);
     }
 }
 
