@@ -79,11 +79,11 @@ pub static GLOBAL: Command = Command {
 };
 
 /// The commands that work, in the order of the help text.
-pub static COMMANDS: &[Command] = &[RUN, CREATE, START, EXEC, KILL, DELETE, STATE, LIST, SPEC, PLAN];
+pub static COMMANDS: &[Command] =
+    &[RUN, CREATE, START, EXEC, KILL, DELETE, STATE, LIST, SPEC, FEATURES, PLAN];
 
 /// Commands of runc's that are not written yet: an engine that calls one learns so, and the help does not name them.
-pub static PENDING: &[&str] =
-    &["checkpoint", "events", "features", "pause", "ps", "restore", "resume", "update"];
+pub static PENDING: &[&str] = &["checkpoint", "events", "pause", "ps", "restore", "resume", "update"];
 
 /// The command with this name.
 pub fn find_command(name: &str) -> Option<&'static Command> {
@@ -253,6 +253,18 @@ const SPEC: Command = Command {
         BUNDLE,
         switch("rootless", None, "write one that an ordinary user can run, in a user namespace of one id"),
     ],
+};
+
+const FEATURES: Command = Command {
+    name: "features",
+    summary: "print what this runtime implements, as JSON",
+    operands: "",
+    at_least: 0,
+    at_most: 0,
+    until: Flags::Anywhere,
+    about: "The features document of the runtime specification: what is recognised in a config.json, whether or not this\n\
+            host offers it.",
+    flags: &[],
 };
 
 const PLAN: Command = Command {

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod exec;
+mod features;
 mod kill;
 mod launch;
 mod list;
@@ -72,6 +73,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         "list" => list::run(context, matches),
         "spec" => spec::run(matches),
         "plan" => plan::run(matches),
+        "features" => features::run(),
         name => Err(Failure::new(format!("{} {name} is not available yet", context.program))),
     }
     .map(|()| 0)

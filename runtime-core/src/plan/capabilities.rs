@@ -96,6 +96,11 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// The names of all, in the order of their numbers, without `CAP_`.
+pub fn known() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().copied()
+}
+
 /// Names of a set: `KILL SETUID`, or `none`.
 pub(super) fn names(set: u64) -> String {
     let names: Vec<String> = (0..64u32)

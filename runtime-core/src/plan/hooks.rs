@@ -4,8 +4,8 @@ use super::path::c_path;
 use super::{Hook, HookKind, c_string};
 use oci_spec::runtime::{Hook as Given, Spec};
 
-/// The name in config.json.
-pub(super) const fn name(kind: HookKind) -> &'static str {
+/// The name of a moment, as `hooks` of the configuration has it.
+pub const fn name(kind: HookKind) -> &'static str {
     match kind {
         HookKind::Prestart => "prestart",
         HookKind::CreateRuntime => "createRuntime",

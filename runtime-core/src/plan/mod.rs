@@ -29,9 +29,12 @@ mod step;
 mod sysctl;
 mod words;
 
+pub use capabilities::known as capability_names;
 pub use compiler::{PlanError, compile};
 pub use exec::{ExecTarget, compile_exec};
 pub use hooks::hooks_of;
+pub use hooks::name as hook_name;
+pub use mount_options::known as mount_options;
 pub use step::*;
 
 use crate::cgroup;

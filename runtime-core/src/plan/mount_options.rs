@@ -108,8 +108,7 @@ const TABLE: &[(&str, Meaning)] = &[
 ];
 
 /// The options of the table, for `features`.
-#[cfg(test)]
-fn known() -> impl Iterator<Item = &'static str> {
+pub fn known() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, _)| *name)
 }
 
