@@ -143,6 +143,18 @@ pub fn patience(ordinary: Duration) -> Duration {
     ordinary * factor.unwrap_or(1)
 }
 
+/// Whether the hierarchy of a line of `/proc/PID/cgroup` is mounted: one that is not has no group for a container.
+#[must_use]
+pub fn is_mounted_hierarchy(line: &str) -> bool {
+    let label = line.split(':').nth(1).unwrap_or_default();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut options =
+        mounts.lines().filter_map(|line| line.split_once(" - cgroup")).map(|(_, options)| options);
+    label.is_empty()
+        || options
+            .any(|options| label.split(',').all(|c| options.split([' ', ',']).any(|option| option == c)))
+}
+
 /// Waits until something holds.
 ///
 /// # Panics
