@@ -21,13 +21,56 @@ const X32_BIT: c_long = 0x4000_0000;
 /// Beyond every number that a table has, and that it will have for long.
 const END: c_long = 4096;
 
-/// What 32-bit ARM has beside the common numbering (`__ARM_NR_BASE` in its unistd.h).
-const ARM_PRIVATE: [(&str, u32); 5] = [
-    ("breakpoint", 0x000f_0001),
-    ("cacheflush", 0x000f_0002),
-    ("usr26", 0x000f_0003),
-    ("usr32", 0x000f_0004),
-    ("set_tls", 0x000f_0005),
+/// What the tables of `syscall-numbers` lack or have under the kernel's inner names (`clock_gettime32` and the like):
+/// names as the kernel's headers and libseccomp have them.  The test `seccomp_names` compares the result with libseccomp.
+const MISSING: [(usize, &[(&str, u32)]); 2] = [
+    (
+        1,
+        &[
+            ("getrlimit", 76),
+            ("gettimeofday", 78),
+            ("settimeofday", 79),
+            ("timer_settime", 260),
+            ("timer_gettime", 261),
+            ("timer_getoverrun", 262),
+            ("timer_delete", 263),
+            ("clock_settime", 264),
+            ("clock_gettime", 265),
+            ("clock_getres", 266),
+            ("clock_nanosleep", 267),
+            ("mq_unlink", 278),
+            ("mq_timedsend", 279),
+            ("mq_timedreceive", 280),
+            ("mq_notify", 281),
+            ("mq_getsetattr", 282),
+            ("timerfd_settime", 325),
+            ("timerfd_gettime", 326),
+        ],
+    ),
+    (
+        4,
+        &[
+            ("gettimeofday", 78),
+            ("settimeofday", 79),
+            ("timer_settime", 258),
+            ("timer_gettime", 259),
+            ("clock_settime", 262),
+            ("clock_gettime", 263),
+            ("clock_getres", 264),
+            ("clock_nanosleep", 265),
+            ("arm_fadvise64_64", 270),
+            ("arm_sync_file_range", 341),
+            ("timerfd_settime", 353),
+            ("timerfd_gettime", 354),
+            // Beside the common numbering: `__ARM_NR_BASE` in ARM's unistd.h.
+            ("breakpoint", 0x000f_0001),
+            ("cacheflush", 0x000f_0002),
+            ("usr26", 0x000f_0003),
+            ("usr32", 0x000f_0004),
+            ("set_tls", 0x000f_0005),
+            ("get_tls", 0x000f_0006),
+        ],
+    ),
 ];
 
 fn main() {
@@ -48,8 +91,10 @@ fn main() {
             }
         }
     }
-    for (name, number) in ARM_PRIVATE {
-        calls.entry(name).or_insert([ABSENT; ABIS])[4] = number;
+    for (abi, names) in MISSING {
+        for (name, number) in names {
+            calls.entry(name).or_insert([ABSENT; ABIS])[abi] = *number;
+        }
     }
     let directory = std::env::var_os("OUT_DIR").expect("cargo sets it");
     std::fs::write(Path::new(&directory).join("syscalls.rs"), render(&calls)).expect("cargo made it");

@@ -1,5 +1,6 @@
 //! The system call interfaces that a kernel of ours can offer.
 
+use super::condition::Width;
 use oci_spec::runtime::Arch;
 
 /// The architecture a filter is made for.
@@ -73,4 +74,65 @@ impl Abi {
             _ => 0,
         }
     }
+
+    pub(super) const fn width(self) -> Width {
+        match self {
+            Self::X86_64 | Self::Aarch64 => Width::W64,
+            // The registers of an x32 program are wider than its arguments; libseccomp looks at the low half too.
+            Self::X86 | Self::X32 | Self::Arm => Width::W32,
+        }
+    }
+
+    /// The call through which `name` can be made as well, and the number it is given there.
+    pub(super) fn multiplexed(self, name: &str) -> Option<(u32, u32)> {
+        if self != Self::X86 {
+            return None;
+        }
+        let find = |calls: &[(&str, u32)]| calls.iter().find(|call| call.0 == name).map(|call| call.1);
+        let socket = find(&SOCKET_CALLS).map(|call| (SOCKETCALL, call));
+        socket.or_else(|| find(&IPC_CALLS).map(|call| (IPC, call)))
+    }
 }
+
+const SOCKETCALL: u32 = 102;
+const IPC: u32 = 117;
+
+/// The first argument of socketcall(2): `SYS_*` in linux/net.h.
+const SOCKET_CALLS: [(&str, u32); 20] = [
+    ("socket", 1),
+    ("bind", 2),
+    ("connect", 3),
+    ("listen", 4),
+    ("accept", 5),
+    ("getsockname", 6),
+    ("getpeername", 7),
+    ("socketpair", 8),
+    ("send", 9),
+    ("recv", 10),
+    ("sendto", 11),
+    ("recvfrom", 12),
+    ("shutdown", 13),
+    ("setsockopt", 14),
+    ("getsockopt", 15),
+    ("sendmsg", 16),
+    ("recvmsg", 17),
+    ("accept4", 18),
+    ("recvmmsg", 19),
+    ("sendmmsg", 20),
+];
+
+/// The first argument of ipc(2): linux/ipc.h.
+const IPC_CALLS: [(&str, u32); 12] = [
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
+];
