@@ -1,6 +1,9 @@
 //! A container: its state, and what can be done to it.
 
 mod control;
+mod update;
+
+pub use update::Update;
 
 use crate::error::{Error, ErrorKind};
 use crate::launch::explain::explain_execute;

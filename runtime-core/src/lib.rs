@@ -96,10 +96,11 @@ pub mod state;
 mod status;
 pub mod sys;
 
-pub use container::Container;
+pub use container::{Container, Update};
 pub use error::{Error, ErrorKind};
 pub use exec::ExecOptions;
 pub use features::{Features, features};
+pub use launch::rdt::{BandwidthInfo, BandwidthUse, CacheInfo, RdtStats};
 pub use launch::{Half, Observe, StepEvent};
 pub use process::{ExitStatus, Process};
 pub use runtime::{Bundle, CreateOptions, Runtime, StepObserver};

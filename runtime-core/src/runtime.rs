@@ -300,6 +300,7 @@ fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
     state.exec.no_new_keyring = options.no_new_keyring;
     if let Some(linux) = spec.linux() {
         state.exec.namespaces = linux.namespaces().clone().unwrap_or_default();
+        state.resources = linux.resources().clone();
     }
     let own_pids =
         state.exec.namespaces.iter().any(|n| n.typ() == oci_spec::runtime::LinuxNamespaceType::Pid);

@@ -79,11 +79,13 @@ pub static GLOBAL: Command = Command {
 };
 
 /// The commands that work, in the order of the help text.
-pub static COMMANDS: &[Command] =
-    &[RUN, CREATE, START, EXEC, KILL, DELETE, STATE, LIST, SPEC, FEATURES, PLAN];
+pub static COMMANDS: &[Command] = &[
+    RUN, CREATE, START, EXEC, KILL, PAUSE, RESUME, UPDATE, PS, EVENTS, DELETE, STATE, LIST, SPEC, FEATURES,
+    PLAN,
+];
 
 /// Commands of runc's that are not written yet: an engine that calls one learns so, and the help does not name them.
-pub static PENDING: &[&str] = &["checkpoint", "events", "pause", "ps", "restore", "resume", "update"];
+pub static PENDING: &[&str] = &["checkpoint", "restore"];
 
 /// The command with this name.
 pub fn find_command(name: &str) -> Option<&'static Command> {
@@ -203,6 +205,107 @@ const KILL: Command = Command {
     about: "SIGNAL is a name with or without SIG, in any case, or a number; real-time signals are RTMIN+N and\n\
             RTMAX-N.  The default is TERM.",
     flags: &[switch("all", Some('a'), "send it to every process of the container")],
+};
+
+const PAUSE: Command = Command {
+    name: "pause",
+    summary: "stop all processes of a container where they are",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "They use no processor until \"resume\".  A paused container can be killed and deleted.",
+    flags: &[],
+};
+
+const RESUME: Command = Command {
+    name: "resume",
+    summary: "let the processes of a paused container go on",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Whoever paused it.",
+    flags: &[],
+};
+
+const UPDATE: Command = Command {
+    name: "update",
+    summary: "change the limits of a running container",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "What is not given stays as it is.  If the kernel refuses a value, what was changed before it is set back.\n\
+            SIZE is in bytes, or with a unit: 64m, 1.5g, all powers of 1024; -1 is no limit.\n\
+            The file of --resources has the form of config.json's linux.resources:\n\n    \
+            {\"memory\": {\"limit\": 67108864}, \"cpu\": {\"quota\": 50000}, \"pids\": {\"limit\": 100}}",
+    flags: &[
+        value(
+            "resources",
+            Some('r'),
+            "FILE",
+            "take the resources from this file, or from standard input if it is -",
+        ),
+        value("blkio-weight", None, "WEIGHT", "weight for block devices, 10 to 1000"),
+        value("cpu-period", None, "US", "period of the processor quota, in microseconds"),
+        value("cpu-quota", None, "US", "processor time in each period, in microseconds"),
+        value("cpu-burst", None, "US", "unused quota that may be used later, in microseconds"),
+        value("cpu-share", None, "SHARES", "weight for the processors, beside other containers"),
+        value("cpu-rt-period", None, "US", "period of the real-time quota, in microseconds"),
+        value("cpu-rt-runtime", None, "US", "real time in each period, in microseconds"),
+        value("cpu-idle", None, "0|1", "run only when nobody else wants the processor"),
+        value("cpuset-cpus", None, "LIST", "processors, as 0-3,7"),
+        value("cpuset-mems", None, "LIST", "memory nodes, as 0-3,7"),
+        value(
+            "kernel-memory",
+            None,
+            "SIZE",
+            "the kernel's memory for the container (cgroup version 1, old kernels)",
+        ),
+        value("kernel-memory-tcp", None, "SIZE", "buffers of TCP (cgroup version 1)"),
+        value("memory", None, "SIZE", "memory in all"),
+        value("memory-reservation", None, "SIZE", "memory that is left to it when there is little"),
+        value("memory-swap", None, "SIZE", "memory and swap together"),
+        value("pids-limit", None, "N", "number of processes and threads"),
+        value("l3-cache-schema", None, "LINE", "parts of the L3 cache, as a line of resctrl's schemata"),
+        value(
+            "mem-bw-schema",
+            None,
+            "LINE",
+            "share of the memory bandwidth, as a line of resctrl's schemata",
+        ),
+    ],
+};
+
+const PS: Command = Command {
+    name: "ps",
+    summary: "list the processes of a container",
+    operands: "ID [OPTIONS]",
+    at_least: 1,
+    at_most: usize::MAX,
+    until: Flags::Until(0),
+    about: "Everything behind ID goes to ps(1) of this host, which must print a column PID; the default is -ef.",
+    flags: &[value(
+        "format",
+        Some('f'),
+        "FORMAT",
+        "table, or json for the process ids alone (default: table)",
+    )],
+};
+
+const EVENTS: Command = Command {
+    name: "events",
+    summary: "print what a container uses, and when it runs out of memory, as JSON",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Ends when the container's first process does.",
+    flags: &[
+        value("interval", None, "TIME", "time between two lines of figures, as 5s or 1m30s (default: 5s)"),
+        switch("stats", None, "print the figures once and end"),
+    ],
 };
 
 const DELETE: Command = Command {

@@ -2,16 +2,21 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
 mod launch;
 mod list;
+mod pause;
 mod plan;
+mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::path::{Path, PathBuf};
 
@@ -68,6 +73,11 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         "create" => create::run(context, matches),
         "start" => start::run(context, matches),
         "kill" => kill::run(context, matches),
+        "pause" => pause::run(context, matches),
+        "resume" => resume::run(context, matches),
+        "update" => update::run(context, matches),
+        "ps" => ps::run(context, matches),
+        "events" => events::run(context, matches),
         "delete" => delete::run(context, matches),
         "state" => state::run(context, matches),
         "list" => list::run(context, matches),

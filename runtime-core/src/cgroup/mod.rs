@@ -27,6 +27,7 @@ mod place;
 mod remove;
 mod stats;
 mod sub;
+mod update;
 
 pub use bpf::device_program;
 pub use create::{Created, Need};

@@ -7,6 +7,12 @@
 //! No machine with RDT was at hand.  The tests work on a directory with the files that the kernel's `resctrl.rst`
 //! describes; what was never run is the kernel's own part: that it refuses bad schemata and fills `info/last_cmd_status`.
 
+mod control;
+
+pub use control::{
+    BandwidthInfo, BandwidthUse, CacheInfo, RdtStats, Schemata, check, enter_all, schemata_now, stats, write,
+};
+
 use crate::plan;
 use crate::state::IntelRdt;
 use std::collections::BTreeMap;
@@ -33,6 +39,12 @@ pub enum RdtError {
         /// Why; with the kernel's explanation where it gives one.
         reason: String,
     },
+    /// The hardware or the kernel cannot do it.
+    #[error("{0}")]
+    Disabled(&'static str),
+    /// A line that is none.
+    #[error("{0:?} is not a line of resctrl's schemata")]
+    Line(String),
     /// The class is to be used as it is, and there is none.
     #[error("resctrl: the class of service {} does not exist, and no schemata are given to make it", .0.display())]
     NoClass(PathBuf),
@@ -188,7 +200,7 @@ fn make(base: &Path, path: &Path) -> Result<()> {
 }
 
 fn enter(base: &Path, group: &Path, pid: i32) -> Result<()> {
-    write(base, &group.join("tasks"), &format!("{pid}\n"))
+    write_file(base, &group.join("tasks"), &format!("{pid}\n"))
 }
 
 /// Writes all lines in one call: the kernel then applies all of them or none.
@@ -197,10 +209,10 @@ fn write_schemata(base: &Path, class: &Path, schemata: &[String]) -> Result<()> 
         return Ok(());
     }
     let text: String = schemata.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-    write(base, &class.join("schemata"), &text)
+    write_file(base, &class.join("schemata"), &text)
 }
 
-fn write(base: &Path, path: &Path, text: &str) -> Result<()> {
+fn write_file(base: &Path, path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let opened = fs::OpenOptions::new().write(true).open(path);
     opened
@@ -276,10 +288,10 @@ mod tests {
     use super::*;
 
     /// A directory that looks like resctrl to a reader.
-    struct Resctrl(PathBuf);
+    pub(super) struct Resctrl(PathBuf);
 
     impl Resctrl {
-        fn new(name: &str) -> Self {
+        pub(super) fn new(name: &str) -> Self {
             let base = std::env::temp_dir().join(format!("orlop-resctrl-{name}-{}", std::process::id()));
             fs::create_dir_all(base.join("info/MB")).unwrap();
             fs::write(base.join("info/MB/bandwidth_gran"), "10\n").unwrap();
@@ -295,14 +307,18 @@ mod tests {
             fs::write(class.join("tasks"), "").unwrap();
         }
 
-        fn class(&self, name: &str, schemata: &str) -> PathBuf {
+        pub(super) fn base(&self) -> &Path {
+            &self.0
+        }
+
+        pub(super) fn class(&self, name: &str, schemata: &str) -> PathBuf {
             let class = self.0.join(name);
             Self::fill(&class);
             fs::write(class.join("schemata"), schemata).unwrap();
             class
         }
 
-        fn read(&self, file: &str) -> String {
+        pub(super) fn read(&self, file: &str) -> String {
             fs::read_to_string(self.0.join(file)).unwrap()
         }
 

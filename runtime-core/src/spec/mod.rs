@@ -17,6 +17,7 @@ mod load;
 mod normalise;
 mod presence;
 mod repair;
+mod resources;
 mod sysctl;
 mod tree;
 mod unsupported;
@@ -28,6 +29,7 @@ pub use fault::{Fault, SpecError};
 pub(crate) use fault::{Report, member};
 pub use lists::{MAX_CPU, MAX_NODE, parse_list};
 pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, load, load_file, load_process};
+pub use resources::{LoadedResources, check_resources, load_resources};
 pub use sysctl::{SysctlOwner, sysctl_owner, sysctl_path};
 pub use unsupported::unsupported;
 

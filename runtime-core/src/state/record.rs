@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hook, LinuxNamespace, LinuxSeccomp, Process};
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxResources, LinuxSeccomp, Process};
 use serde::{Deserialize, Serialize};
 
 use super::process::{ProcState, identify};
@@ -106,6 +106,9 @@ pub struct State {
     /// Its control groups, recorded before they are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Placement>,
+    /// `linux.resources` of the configuration, with what updates have changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
     /// Its resctrl group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<IntelRdt>,

@@ -56,7 +56,7 @@ impl Placement {
         counted(self.v1("memory"), "memory.oom_control") || counted(self.v2(), "memory.events")
     }
 
-    fn group_of(&self, limit: &LimitWrite) -> Option<&Group> {
+    pub(in crate::cgroup) fn group_of(&self, limit: &LimitWrite) -> Option<&Group> {
         if limit.unified { self.v2() } else { self.v1(&limit.controller) }
     }
 

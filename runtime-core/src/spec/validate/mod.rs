@@ -8,7 +8,7 @@ mod namespaces;
 mod numa;
 mod process;
 mod rdt;
-mod resources;
+pub(super) mod resources;
 mod scheduling;
 mod seccomp;
 mod strings;

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 };
 use std::collections::BTreeMap;
 
-pub(super) fn check(resources: &LinuxResources, report: &mut Report) {
+pub(in crate::spec) fn check(resources: &LinuxResources, report: &mut Report) {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
         device_rule(&format!("linux.resources.devices[{index}]"), rule, report);
     }
