@@ -52,6 +52,12 @@ impl Bundle {
         &self.path
     }
 
+    /// Its configuration.
+    #[must_use]
+    pub fn spec(&self) -> &oci_spec::runtime::Spec {
+        &self.loaded.spec
+    }
+
     /// Whether its process has a terminal (`process.terminal`), which needs a console socket.
     #[must_use]
     pub fn has_terminal(&self) -> bool {

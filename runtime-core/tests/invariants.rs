@@ -359,7 +359,11 @@ fn the_command_and_the_shim_make_no_container() {
         "cgroup.procs",
         "cgroup.kill",
     ];
-    none_has(&["runtime-cli/src", "shim/src"], &words, |_, _| false);
+    // The mounts that containerd describes, before there is a container; and the shim's own group.
+    let excused = [("shim/src/mounts.rs", "nix::mount"), ("shim/src/start.rs", "\"cgroup.procs\"), shim.")];
+    none_has(&["runtime-cli/src", "shim/src"], &words, |file, line| {
+        excused.iter().any(|(name, text)| file == *name && line.contains(text))
+    });
 }
 
 /// `unsafe` is in one folder, which is what a reader has to believe.

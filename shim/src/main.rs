@@ -1,98 +1,68 @@
-//! `containerd-shim-orlop-v2`: the place where containerd's shim protocol meets [`orlop_core`].
-//!
-//! What is here answers what an administrator and containerd ask of any shim binary before they use it: `-v`
-//! and `-h`. The Task service is not written yet, and every other invocation says so and fails, so that
-//! containerd reports the reason instead of waiting for a socket that never comes.
+//! `containerd-shim-orlop-v2`: see the library, of which this is the command line.
 
-use std::ffi::{OsStr, OsString};
+use orlop_shim::args::{Action, Args};
+use orlop_shim::{delete, info, logger, serve, start};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 const NAME: &str = "containerd-shim-orlop-v2";
 
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Request {
-    Version,
-    Help,
-    /// Anything that would need the Task service: `start`, `delete`, or serving.
-    Serve,
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{NAME}:\n  Version:  {version}\n  Engine:   orlop-core {version}\n")
 }
 
-/// Finds the first `-v` or `-h`; Go's flag package, whose rules containerd's own shims follow, takes one or
-/// two dashes.
-fn parse(args: impl Iterator<Item = OsString>) -> Request {
-    for arg in args {
-        match arg.to_str() {
-            Some("-v" | "--v" | "-version" | "--version") => return Request::Version,
-            Some("-h" | "--h" | "-help" | "--help") => return Request::Help,
-            _ => {}
-        }
+const HELP: &str = "\
+Usage: containerd-shim-orlop-v2 [flags] start|delete
+       containerd-shim-orlop-v2 -info | -v | -h
+
+containerd calls it; put it, or a link to it, on containerd's PATH and name the runtime io.containerd.orlop.v2.
+
+  -namespace NAME       namespace of containerd that the containers are in
+  -id ID                id of the container
+  -address PATH         containerd's gRPC socket
+  -publish-binary PATH  containerd itself; events go through the socket in TTRPC_ADDRESS instead
+  -bundle PATH          bundle to delete, if not the working directory
+  -socket PATH          socket to serve on, in place of one below /run/containerd/s
+  -debug                write more to the log
+  -info                 print what the runtime can do, as a protobuf message, and exit
+  -v                    print the version and exit
+  -h                    print this help and exit
+";
+
+/// What goes to standard output, or why it failed.
+fn run() -> Result<Vec<u8>, String> {
+    let args = Args::parse(std::env::args_os().skip(1))?;
+    if matches!(args.action, Action::Start | Action::Delete | Action::Serve) {
+        // Before anything else: the program runs anew.
+        orlop_core::protect::reexec_if_needed().map_err(|e| e.to_string())?;
     }
-    Request::Serve
-}
-
-fn version(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{NAME}:")?;
-    writeln!(out, "  Version:  {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  Engine:   orlop-core {}", env!("CARGO_PKG_VERSION"))
-}
-
-fn help(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "Usage: {NAME} [-v | -h]\n")?;
-    writeln!(out, "  -v  print the version and exit")?;
-    writeln!(out, "  -h  print this help and exit\n")?;
-    writeln!(out, "The containerd Task service is not implemented yet: use runc or crun as the runtime of")?;
-    writeln!(out, "containerd's io.containerd.runc.v2 shim, or `orlop` itself through its BinaryName option.")
-}
-
-fn refuse(out: &mut impl Write, args: &[OsString]) -> io::Result<()> {
-    let shown: Vec<_> = args.iter().map(|arg| OsStr::to_string_lossy(arg)).collect();
-    writeln!(
-        out,
-        "{NAME}: cannot serve \"{}\": the containerd Task service is not implemented yet",
-        shown.join(" ")
-    )
+    match args.action {
+        Action::Version => Ok(version().into_bytes()),
+        Action::Help => Ok(HELP.as_bytes().to_vec()),
+        Action::Info => info::info(),
+        Action::Start => start::start(&args),
+        Action::Delete => {
+            logger::to_stderr(&args.namespace, args.debug);
+            delete::delete(&args)
+        }
+        Action::Serve => serve::serve(&args).map(|()| Vec::new()),
+    }
 }
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let written = match parse(args.iter().cloned()) {
-        Request::Version => version(&mut io::stdout().lock()),
-        Request::Help => help(&mut io::stdout().lock()),
-        Request::Serve => {
-            // The exit status carries the refusal even when nobody reads standard error.
-            let _ = refuse(&mut io::stderr().lock(), &args);
-            return ExitCode::FAILURE;
-        }
-    };
-    match written {
+    let done = run().and_then(|output| {
+        let mut out = io::stdout().lock();
+        out.write_all(&output)
+            .and_then(|()| out.flush())
+            .map_err(|e| format!("cannot write to standard output: {e}"))
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{NAME}: cannot write to standard output: {error}");
+            // The exit status carries the failure even when nobody reads standard error.
+            let _ = writeln!(io::stderr(), "{NAME}: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(args: &[&str]) -> Request {
-        parse(args.iter().map(OsString::from))
-    }
-
-    #[test]
-    fn flags_are_found_anywhere_and_with_one_or_two_dashes() {
-        assert_eq!(request(&["-v"]), Request::Version);
-        assert_eq!(request(&["-namespace", "k8s.io", "--version"]), Request::Version);
-        assert_eq!(request(&["--help"]), Request::Help);
-    }
-
-    #[test]
-    fn what_containerd_sends_is_not_mistaken_for_a_flag() {
-        assert_eq!(request(&[]), Request::Serve);
-        assert_eq!(request(&["-namespace", "k8s.io", "-id", "c1", "start"]), Request::Serve);
     }
 }

@@ -296,7 +296,7 @@ pub(super) fn receive(report: &OwnedFd) -> Result<Report, CommandError> {
 }
 
 /// Receives bytes, and a descriptor when one comes with them (`unix(7)`); close-on-exec from birth.
-fn receive_fd(socket: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+pub fn receive_fd(socket: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut control = nix::cmsg_space!([i32; 1]);
     let mut iov = [io::IoSliceMut::new(bytes)];

@@ -18,4 +18,5 @@ pub mod protocol;
 pub(crate) mod rdt;
 
 pub use child::Observe;
+pub(crate) use command::receive_fd;
 pub use inputs::{Half, StepEvent};

@@ -8,6 +8,7 @@
 //! nix and libc serve the rest of the crate, in the parent half, where a safe wrapper of theirs exists.
 
 mod bpf;
+mod children;
 mod entry;
 mod fs;
 mod host;
@@ -17,6 +18,7 @@ mod process;
 mod raw;
 
 pub use bpf::*;
+pub use children::*;
 pub use fs::*;
 pub use host::*;
 pub use mount::*;
@@ -110,7 +112,7 @@ calls! {
     CopyFileRange = "copy_file_range", Dup3 = "dup3", Execve = "execve", Faccessat2 = "faccessat2", Fchdir = "fchdir",
     Fchmod = "fchmod", Fchmodat = "fchmodat", Fchownat = "fchownat", Fcntl = "fcntl", Fsconfig = "fsconfig",
     Fsmount = "fsmount", Fsopen = "fsopen", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents64 = "getdents64",
-    Getxattr = "fgetxattr", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill", Listen = "listen",
+    Getxattr = "fgetxattr", Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "kill", Listen = "listen", Madvise = "madvise",
     Mkdirat = "mkdirat", Mknodat = "mknodat", Mount = "mount", MountSetattr = "mount_setattr",
     MoveMount = "move_mount", OpenTree = "open_tree", Openat = "openat", Openat2 = "openat2",
     Personality = "personality", PidfdOpen = "pidfd_open", PidfdSendSignal = "pidfd_send_signal",

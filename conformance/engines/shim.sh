@@ -1,0 +1,305 @@
+# containerd's shims: ours where containerd's own was, by containerd's own client.  RUNTIME is the shim's binary.
+# Sourced by `inside`, after lib.sh.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2317,SC2329
+# (functions are called by name; what stands in single quotes is for the shell inside)
+
+needs_shim="containerd ip busybox runc python3 script mmdebstrap jq"
+# What is under test and compared with, in place of runtimes: `run` reads this.
+runtime_shim="containerd-shim-orlop-v2"
+with_shim="containerd-shim-runc-v2"
+# What containerd's own shim of 1.6 fails at, on hybrid cgroups or altogether: there is nothing to compare with, each line must be a success.
+beyond_shim="metrics oom userns"
+export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
+
+start_engine() {
+    start_containerd containerd-engine || return 1
+    mkdir -p "$WORK/rootfs"
+    tar -C "$WORK/rootfs" -xf "$(box_tar)"
+}
+
+# run_ctr [FLAG...] -- ID COMMAND...
+run_ctr() {
+    local flags=()
+    while [ "$1" != -- ]; do
+        flags+=("$1")
+        shift
+    done
+    shift
+    local id=$1
+    shift
+    ctr run --runtime "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$WORK/rootfs" "$id" "$@"
+}
+task_status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
+is() { [ "$(task_status "$1")" = "$2" ]; }
+pid_of() { ctr task ls | awk -v id="$1" '$1 == id { print $2 }'; }
+# The shim is the parent of the container's first process.
+shim_of() { awk '/^PPid/ { print $2 }' "/proc/$(pid_of "$1")/status"; }
+remove() {
+    ctr task kill -s KILL "$1" 2>/dev/null
+    eventually 5 is "$1" STOPPED
+    ctr task rm "$1" >/dev/null 2>&1
+    ctr container rm "$1"
+}
+shims() { pgrep -cf -- "-namespace test -id" || :; }
+
+scenario_run() {
+    says hello run_ctr --rm -- hello echo hello
+    says status run_ctr --rm -- code sh -c 'exit 7'
+    says both-streams run_ctr --rm -- streams sh -c 'echo out; echo err >&2'
+    says stdin sh -c "(sleep 1; echo typed) | ctr run --rm --runtime $RUNTIME --rootfs $WORK/rootfs in /bin/cat"
+    says killed run_ctr --rm -- killed sh -c 'kill -9 $$'
+    says env run_ctr --rm --env A=b --cwd /tmp -- env sh -c 'echo $A $PWD'
+    says host-pids run_ctr --rm --privileged -- priv sh -c 'echo here'
+    status missing run_ctr --rm -- missing no-such-command
+    ctr container rm missing 2>/dev/null
+    status not-executable run_ctr --rm -- noexec /bin/not-executable
+    ctr container rm noexec 2>/dev/null
+    says read-only run_ctr --rm --read-only -- ro touch /x
+    says net-host run_ctr --rm --net-host -- net sh -c 'echo $(ls /sys/class/net)'
+    says nothing-left ctr container ls -q
+    eventually 5 no_shims
+    says shims shims
+    says mounts sh -c 'grep -c /rootfs /proc/self/mounts'
+}
+no_shims() { [ "$(shims)" = 0 ]; }
+
+scenario_image() {
+    mkdir -p "$WORK/image"
+    status import sh -c "$(declare -f image_tar box_tar); CACHE=$CACHE image_tar $WORK/image/box.tar && ctr image import --no-unpack $WORK/image/box.tar"
+    says run ctr run --rm --snapshotter native --runtime "$RUNTIME" docker.io/library/box:latest imaged /bin/echo from an image
+    says overlay sh -c "ctr run --rm --snapshotter overlayfs --runtime $RUNTIME docker.io/library/box:latest layered /bin/grep -c 'overlay / ' /proc/mounts"
+    says mounts sh -c 'grep -c "/rootfs overlay" /proc/self/mounts'
+}
+# image_tar FILE: busybox as an image of the OCI layout.
+image_tar() {
+    python3 - "$(box_tar)" "$1" <<'PY'
+import hashlib, io, json, sys, tarfile
+layer = open(sys.argv[1], "rb").read()
+out = tarfile.open(sys.argv[2], "w")
+def put(name, data):
+    info = tarfile.TarInfo(name); info.size = len(data); out.addfile(info, io.BytesIO(data))
+def blob(data, kind):
+    digest = hashlib.sha256(data).hexdigest()
+    put("blobs/sha256/" + digest, data)
+    return {"mediaType": kind, "digest": "sha256:" + digest, "size": len(data)}
+base = "application/vnd.oci.image."
+top = blob(layer, base + "layer.v1.tar")
+config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+          "rootfs": {"type": "layers", "diff_ids": [top["digest"]]}, "history": [{}]}
+cfg = blob(json.dumps(config).encode(), base + "config.v1+json")
+manifest = {"schemaVersion": 2, "mediaType": base + "manifest.v1+json", "config": cfg, "layers": [top]}
+entry = blob(json.dumps(manifest).encode(), base + "manifest.v1+json")
+entry["annotations"] = {"io.containerd.image.name": "docker.io/library/box:latest"}
+put("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+put("index.json", json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
+out.close()
+PY
+}
+
+scenario_task() {
+    status run run_ctr -d -- one sh -c 'trap "exit 9" TERM; while :; do usleep 20000; done'
+    eventually 5 is one RUNNING
+    says ls task_status one
+    says exec ctr task exec --exec-id e1 one echo from exec
+    says exec-status ctr task exec --exec-id e2 one sh -c 'exit 5'
+    says exec-stdin sh -c '(sleep 1; echo typed) | ctr task exec --exec-id e5 one cat'
+    says exec-again ctr task exec --exec-id e1 one echo the id is free again
+    status exec-missing ctr task exec --exec-id e3 one no-such-command
+    says exec-user ctr task exec --user 1000 --cwd /tmp --exec-id e6 one sh -c 'id -u; pwd'
+    says ps sh -c 'ctr task ps one | tail -n +2 | wc -l'
+    status pause ctr task pause one
+    says paused task_status one
+    status exec-paused ctr task exec --exec-id e4 one true
+    status resume ctr task resume one
+    says resumed task_status one
+    status rm-running ctr task rm one
+    status kill ctr task kill -s TERM one
+    eventually 5 is one STOPPED
+    says stopped task_status one
+    status kill-stopped ctr task kill one
+    status exec-stopped ctr task exec --exec-id e7 one true
+    says rm ctr task rm one
+    says nothing-left ctr task ls -q
+    ctr container rm one
+}
+
+scenario_metrics() {
+    run_ctr -d --memory-limit 33554432 -- counted sleep 1000
+    # The names of what is counted, and the values that are known.
+    ctr task metrics --format json counted >"$WORK/metrics"
+    says pids grep -q '"pids":{"current":1' "$WORK/metrics"
+    says limit sh -c "jq '.. | .limit? // empty' $WORK/metrics | grep -q -x 33554432"
+    says usage jq -e '.memory.usage.usage > 0 and .cpu.usage.total > 0' "$WORK/metrics"
+    says ps sh -c 'ctr task ps counted | grep -q "$(ctr task ls | awk "/counted/ { print \$2 }")"'
+    remove counted
+}
+
+scenario_limits() {
+    run_ctr -d --memory-limit 33554432 --cpus 0.5 -- limited sleep 1000
+    local file
+    for file in memory/test/limited/memory.limit_in_bytes cpu/test/limited/cpu.cfs_quota_us; do
+        [ ! -e "/sys/fs/cgroup/$file" ] || says "$file" cat "/sys/fs/cgroup/$file"
+    done
+    for file in memory.max cpu.max; do
+        [ ! -e "/sys/fs/cgroup/test/limited/$file" ] || says "$file" cat "/sys/fs/cgroup/test/limited/$file"
+    done
+    remove limited
+    says seccomp run_ctr --rm --seccomp -- sec sh -c 'grep Seccomp: /proc/self/status'
+    says no-new-privileges run_ctr --rm -- nnp grep NoNewPrivs /proc/self/status
+    says privileged-device run_ctr --rm --device /dev/full -- dev sh -c 'echo x >/dev/full'
+    says cap run_ctr --rm --cap-add CAP_NET_ADMIN -- cap grep CapEff /proc/self/status
+}
+
+scenario_oom() {
+    ctr events >"$WORK/oom.events" 2>/dev/null &
+    local listener=$!
+    sleep 0.5
+    run_ctr -d --memory-limit 16777216 -- hungry sh -c 'usleep 300000; dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null 2>&1
+    eventually 10 is hungry STOPPED
+    sleep 0.3
+    kill "$listener"
+    says code sh -c 'ctr task rm hungry 2>&1 | grep -o "code [0-9]*"'
+    says event grep -q '/tasks/oom' "$WORK/oom.events"
+    ctr container rm hungry
+}
+
+scenario_events() {
+    ctr events >"$WORK/events" 2>/dev/null &
+    local listener=$!
+    sleep 0.5
+    run_ctr --rm -- seen true
+    run_ctr -d -- more sleep 1000
+    ctr task exec --exec-id e1 more true
+    ctr task pause more
+    ctr task resume more
+    remove more
+    sleep 0.5
+    kill "$listener" 2>/dev/null
+    says order sh -c "awk '{ print \$6 }' '$WORK/events' | grep /tasks/"
+    says content sh -c "grep -e /tasks/exit -e /tasks/delete -e /tasks/exec '$WORK/events' | grep -o '{.*' | jq -cS 'del(.pid, .exited_at)'"
+}
+
+scenario_tty() {
+    says tty sh -c "script -qec \"ctr run --rm --tty --env PATH=/bin --runtime $RUNTIME --rootfs $WORK/rootfs tty sh -c 'tty; stty size'\" /dev/null | tr -d '^@'"
+    says much sh -c "script -qec \"ctr run --rm --tty --env PATH=/bin --runtime $RUNTIME --rootfs $WORK/rootfs much seq 20000\" /dev/null | tr -dc '0-9\\n' | md5sum"
+    run_ctr -d -- host sleep 1000
+    says exec-tty sh -c 'script -qec "ctr task exec --tty --exec-id t host tty" /dev/null | grep -v "resize pty" | tr -dc "a-z0-9/"'
+    remove host
+}
+
+scenario_userns() {
+    # With options of a type that containerd's own shim does not know.
+    mkdir -p "$WORK/image"
+    image_tar "$WORK/image/mapped.tar"
+    ctr image import --no-unpack "$WORK/image/mapped.tar" >/dev/null
+    says mapped ctr run --rm --runtime "$RUNTIME" --snapshotter native --uidmap 0:200000:65536 --gidmap 0:200000:65536 \
+        docker.io/library/box:latest mapped /bin/sh -c 'grep -q 200000 /proc/self/uid_map && echo x >/dev/stdout'
+}
+
+scenario_output() {
+    says much sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs seq seq 300000 | md5sum"
+    says slow sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs slow seq 100000 | (sleep 1; md5sum)"
+    says stdout-again run_ctr --rm -- again sh -c 'echo x >/dev/stdout; echo y >/proc/self/fd/2'
+    # A file, and a logger, in place of the client.
+    run_ctr -d --log-uri "file://$WORK/log.file" -- filed sh -c 'echo out; echo err >&2'
+    eventually 5 is filed STOPPED
+    says file sort "$WORK/log.file"
+    remove filed
+    cat >"$WORK/logger" <<'SH'
+#!/bin/sh
+exec 5>&-
+exec >"$1" 2>&1
+echo "$CONTAINER_ID $CONTAINER_NAMESPACE"
+cat <&3
+cat <&4
+SH
+    chmod 755 "$WORK/logger"
+    run_ctr -d --log-uri "binary://$WORK/logger?$WORK/log.binary" -- logged sh -c 'echo out; echo err >&2'
+    eventually 5 is logged STOPPED
+    sleep 1
+    says binary sort "$WORK/log.binary"
+    remove logged
+}
+
+scenario_many() {
+    local n pids=()
+    for n in $(seq 20); do
+        run_ctr --rm -- "many$n" echo "from $n" >"$WORK/many.$n" 2>&1 &
+        pids[n]=$!
+    done
+    for n in $(seq 20); do wait "${pids[n]}" || echo "container $n failed"; done
+    says all sh -c "cat $WORK/many.* | sort -V"
+    says nothing-left ctr container ls -q
+}
+
+scenario_execs() {
+    run_ctr -d -- busy sleep 1000
+    local n m shim before
+    shim=$(shim_of busy)
+    before=$(find "/proc/$shim/fd" | wc -l)
+    for n in 1 2 3; do
+        (
+            for m in $(seq 10); do ctr task exec --exec-id "x$n-$m" busy true & done
+            wait
+        )
+    done
+    says descriptors test "$(find "/proc/$shim/fd" | wc -l)" -le $((before + 1))
+    says zombies sh -c "ps --ppid $shim -o stat= | grep -c Z"
+    remove busy
+}
+
+scenario_pod() {
+    run_ctr -d --annotation io.kubernetes.cri.sandbox-id=pod1 -- pod1 sleep 1000
+    run_ctr -d --annotation io.kubernetes.cri.sandbox-id=pod1 -- pod1-a sleep 1000
+    run_ctr -d --annotation io.kubernetes.cri.sandbox-id=pod1 -- pod1-b sh -c 'exit 3'
+    says one-shim test "$(shim_of pod1)" = "$(shim_of pod1-a)"
+    says shims shims
+    eventually 5 is pod1-b STOPPED
+    # The first goes, the shim stays for the others.
+    remove pod1
+    says others sh -c 'ctr task exec --exec-id e pod1-a echo still here'
+    remove pod1-a
+    remove pod1-b
+    eventually 5 no_shims
+    says gone shims
+}
+
+scenario_restart() {
+    run_ctr -d -- kept sh -c 'while ! test -e /go; do usleep 50000; done; exit 4'
+    run_ctr -d -- ended sh -c 'while ! test -e /end; do usleep 50000; done; exit 6'
+    eventually 5 is kept RUNNING
+    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    touch "$WORK/rootfs/end"
+    sleep 0.5
+    start_containerd containerd-engine
+    says after task_status kept
+    says ended-meanwhile task_status ended
+    says ended-code sh -c 'ctr task rm ended 2>&1 | grep -o "code [0-9]*"'
+    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    sleep 0.2
+    start_containerd containerd-engine
+    says exec ctr task exec --exec-id go kept touch /go
+    eventually 5 is kept STOPPED
+    says stopped task_status kept
+    says code sh -c 'ctr task rm kept 2>&1 | grep -o "code [0-9]*"'
+    ctr container rm kept
+    ctr container rm ended
+    rm -f "$WORK/rootfs/go" "$WORK/rootfs/end"
+}
+
+scenario_shim_killed() {
+    run_ctr -d -- orphan sleep 1000
+    local pid
+    pid=$(pid_of orphan)
+    kill -9 "$(shim_of orphan)"
+    eventually 10 sh -c "! kill -0 $pid"
+    says process-gone sh -c "kill -0 $pid 2>&1 | grep -o 'No such process'"
+    eventually 10 gone orphan
+    says task ctr task ls -q
+    says container ctr container rm orphan
+    says cgroups sh -c 'find /sys/fs/cgroup -name orphan'
+    says again run_ctr --rm -- orphan echo the id is free again
+}
+gone() { [ -z "$(task_status "$1")" ]; }
+
+stop_engine() { pkill -f "containerd --config $WORK/containerd-engine.toml"; }

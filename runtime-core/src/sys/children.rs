@@ -1,0 +1,100 @@
+//! For programs that serve for long: children of which no descriptor is at hand, connections, memory given back.
+
+#![allow(unsafe_code)]
+
+use super::{Call, Result, call, fd, own};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+const P_ALL: i32 = 0;
+const P_PID: i32 = 1;
+
+/// Any child that has ended and was not reaped yet; it stays so.  `None` when there is no such child, or no child.
+///
+/// # Errors
+/// Those of `waitid(2)` but `EINTR` and `ECHILD`.
+pub fn ended_child() -> Result<Option<i32>> {
+    wait(P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Reaps the child `pid` if it has ended, whatever its status is.
+///
+/// # Errors
+/// Those of `waitid(2)` but `EINTR` and `ECHILD`.
+pub fn reap_child(pid: i32) -> Result<()> {
+    wait(P_PID, pid, libc::WEXITED | libc::WNOHANG).map(drop)
+}
+
+fn wait(kind: i32, id: i32, options: i32) -> Result<Option<i32>> {
+    // siginfo_t is 128 bytes; of a SIGCHLD: signal, errno, code, pad, pid, uid, status.
+    let mut info = [0i32; 32];
+    let none = core::ptr::null::<u8>();
+    loop {
+        // SAFETY: `info` is valid for the write of one siginfo_t, and no rusage is asked for.
+        match unsafe { call!(Call::Waitid, SYS_waitid, kind, id, info.as_mut_ptr(), options, none) } {
+            Err(e) if e.errno == libc::EINTR => {}
+            Err(e) if e.errno == libc::ECHILD => return Ok(None),
+            Err(e) => return Err(e),
+            Ok(_) => break,
+        }
+    }
+    let [_, _, _, _, pid, ..] = info;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Accepts a connection, which will not block; `None` when nobody waits on a listener that does not block either.
+///
+/// # Errors
+/// Those of `accept4(2)` but `EINTR`, `ECONNABORTED` and `EAGAIN`.
+pub fn accept_connection(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    let none = core::ptr::null::<u8>();
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    loop {
+        // SAFETY: no address is asked for.
+        match unsafe { call!(Call::Accept, SYS_accept4, super::Fd::from(listener), none, none, flags) } {
+            Err(e) if e.errno == libc::EINTR || e.errno == libc::ECONNABORTED => {}
+            Err(e) if e.errno == libc::EAGAIN => return Ok(None),
+            r => return r.map(|raw| Some(own(fd(raw)))),
+        }
+    }
+}
+
+/// Gives memory back that a process which now waits does not need: freed heap, and the pages of its own program, which the
+/// kernel keeps in its cache and maps again when they are run.
+///
+/// Not bare, unlike its neighbours: it asks the allocator and reads procfs.
+pub fn trim_memory() {
+    // SAFETY: malloc_trim may be called at any time.
+    unsafe { libc::malloc_trim(0) };
+    for (start, length) in program_text().into_iter().flatten() {
+        // SAFETY: a private mapping of a file, never written to: its pages come back with the same bytes.  Nobody can
+        // write to the file (`protect`), as it was when they were first read.
+        let _ = unsafe { call!(Call::Madvise, SYS_madvise, start, length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Where the code of this program is mapped, and the constants before it, as address and length.
+///
+/// What lies behind the code was written to when the program started (relocations), though it may be read-only now: so only
+/// mappings up to the code count.
+fn program_text() -> Option<Vec<(usize, usize)>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let mut found = Vec::new();
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (range, rights) = (fields.next()?, fields.next()?);
+        let inode = fields.nth(2)?;
+        let (start, end) = range.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        let (start, end) = (address(start)?, address(end)?);
+        match rights {
+            "r--p" if inode != "0" => found.push((start, end - start)),
+            "r-xp" if inode != "0" => {
+                found.push((start, end - start));
+                return Some(found);
+            }
+            // The first mappings are those of the program; anything else means that it is not laid out as expected.
+            _ => return None,
+        }
+    }
+    None
+}

@@ -1,0 +1,259 @@
+//! The loop: one thread, one epoll set.
+
+use crate::api::Request;
+use crate::poller::{Poller, Token};
+use crate::service::{Outcome, answer};
+use crate::shim::{Answer, Shim};
+use crate::task::Ticket;
+use crate::ttrpc::{Code, Decoder, Frame, Status, put_response};
+use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use orlop_core::sys;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a shim that is to end waits for its last events and bytes to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long nothing must happen before memory is given back.
+const QUIET: Duration = Duration::from_secs(2);
+/// What a connection may have unanswered before it is not read from any more.
+const MAX_UNSENT: usize = 8 << 20;
+
+#[derive(Debug)]
+struct Connection {
+    socket: OwnedFd,
+    decoder: Decoder,
+    unsent: Vec<u8>,
+    /// The set tells when it takes more.
+    blocked: bool,
+}
+
+/// A shim and those who call it.
+#[derive(Debug)]
+pub struct Server {
+    shim: Shim,
+    listener: OwnedFd,
+    signals: SignalFd,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    /// When it is over, whatever is left to do.
+    end: Option<Instant>,
+    /// When memory is given back, if nothing happens until then.
+    trim: Option<Instant>,
+}
+
+impl Server {
+    /// Serves `shim` on `listener`.
+    ///
+    /// # Errors
+    /// Descriptors or memory are short.
+    pub fn new(shim: Shim, listener: OwnedFd) -> nix::Result<Self> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        shim.poller.add(&signals, Token::Signals, EpollFlags::EPOLLIN)?;
+        shim.poller.add(&listener, Token::Listener, EpollFlags::EPOLLIN)?;
+        let connections = BTreeMap::new();
+        Ok(Self { shim, listener, signals, connections, next_connection: 0, end: None, trim: None })
+    }
+
+    /// Serves until containerd wants no more.
+    ///
+    /// # Errors
+    /// Waiting fails, for want of memory.
+    pub fn run(mut self) -> nix::Result<()> {
+        let poller: Rc<Poller> = Rc::clone(&self.shim.poller);
+        let mut events = Vec::new();
+        // A child may have ended before its end could be heard of.
+        self.shim.reap();
+        while !self.is_over() {
+            poller.wait(self.timeout(), &mut events)?;
+            for (token, flags) in events.iter().copied() {
+                self.handle(token, flags);
+            }
+            self.shim.publisher.flush();
+            self.send_answers();
+            self.tidy(!events.is_empty());
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let next = [self.shim.publisher.retry_at(), self.end, self.trim].into_iter().flatten().min();
+        next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Memory that a burst of calls has taken goes back when it is over; after that nothing wakes the shim.
+    fn tidy(&mut self, busy: bool) {
+        if busy {
+            self.trim = Some(Instant::now() + QUIET);
+        } else if self.trim.is_some_and(|at| Instant::now() >= at) {
+            sys::trim_memory();
+            self.trim = None;
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        if !self.shim.closing {
+            return false;
+        }
+        let end = *self.end.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+        let unsent = self.connections.values().any(|connection| !connection.unsent.is_empty());
+        let settled = self.shim.publisher.is_settled() && self.shim.relays.is_empty() && !unsent;
+        settled || Instant::now() >= end
+    }
+
+    fn handle(&mut self, token: Token, flags: EpollFlags) {
+        match token {
+            Token::Listener => self.accept(),
+            Token::Signals => self.take_signals(),
+            Token::Publisher => self.shim.publisher.ready(flags),
+            Token::Source(number) | Token::Sink(number) => self.shim.relays.ready(number),
+            Token::Oom(number) => self.shim.oom(number),
+            Token::Connection(number) => {
+                if flags.contains(EpollFlags::EPOLLOUT) {
+                    self.write(number);
+                }
+                if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+                    self.read(number);
+                }
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            // SIGTERM, SIGINT: the containers go on, as with containerd's own shims; `delete` is there for them.
+            if info.ssi_signo != Signal::SIGCHLD as u32 {
+                log::info!("ended by signal {}", info.ssi_signo);
+                self.shim.closing = true;
+            }
+        }
+        self.shim.reap();
+    }
+
+    fn accept(&mut self) {
+        loop {
+            let socket = match sys::accept_connection(self.listener.as_fd()) {
+                Ok(Some(socket)) => socket,
+                Ok(None) => return,
+                Err(e) => return log::error!("accept a connection: {e}"),
+            };
+            let number = self.next_connection;
+            self.next_connection += 1;
+            if let Err(errno) = self.shim.poller.add(&socket, Token::Connection(number), EpollFlags::EPOLLIN)
+            {
+                log::error!("wait for a connection: {}", errno.desc());
+                continue;
+            }
+            let connection =
+                Connection { socket, decoder: Decoder::default(), unsent: Vec::new(), blocked: false };
+            self.connections.insert(number, connection);
+            self.shim.publisher.containerd_called();
+        }
+    }
+
+    fn close(&mut self, number: u64) {
+        if let Some(connection) = self.connections.remove(&number) {
+            self.shim.poller.remove(&connection.socket);
+            self.shim.forget_waiters(number);
+        }
+    }
+
+    fn read(&mut self, number: u64) {
+        let mut chunk = [0; 8192];
+        while let Some(connection) = self.connections.get_mut(&number) {
+            match nix::unistd::read(&connection.socket, &mut chunk) {
+                Ok(0) => return self.close(number),
+                Ok(length) => {
+                    connection.decoder.feed(chunk.get(..length).unwrap_or_default());
+                    self.take_calls(number);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                Err(_) => return self.close(number),
+            }
+        }
+    }
+
+    fn take_calls(&mut self, number: u64) {
+        while let Some(connection) = self.connections.get_mut(&number) {
+            match connection.decoder.frame() {
+                Ok(None) => return,
+                Err(_) => {
+                    log::warn!("a peer does not speak ttrpc: its connection is closed");
+                    return self.close(number);
+                }
+                Ok(Some(Frame::Request { stream, request })) => {
+                    let ticket = Ticket { connection: number, stream };
+                    if let Some(answer) = answer(self.call(ticket, &request)) {
+                        self.answer(ticket, answer);
+                    }
+                }
+                Ok(Some(Frame::Refused { stream, status: Some(status) })) => {
+                    self.answer(Ticket { connection: number, stream }, Err(status));
+                }
+                Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    fn call(&mut self, ticket: Ticket, request: &Request) -> Outcome {
+        log::debug!("{}/{}", request.service, request.method);
+        let (method, payload) = (request.method.as_str(), request.payload.as_slice());
+        let outcome = match request.service.as_str() {
+            "containerd.task.v2.Task" | "containerd.task.v3.Task" => {
+                self.shim.call_task(ticket, method, payload)
+            }
+            "containerd.runtime.sandbox.v1.Sandbox" => self.shim.call_sandbox(ticket, method, payload),
+            service => Err(Status::new(Code::Unimplemented, format!("service {service}: not implemented"))),
+        };
+        if let Err(status) = &outcome {
+            log::debug!("{}: {:?}: {}", request.method, status.code, status.message);
+        }
+        outcome
+    }
+
+    fn send_answers(&mut self) {
+        for (ticket, answer) in std::mem::take(&mut self.shim.answers) {
+            self.answer(ticket, answer);
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
+        put_response(&mut connection.unsent, ticket.stream, answer);
+        if connection.unsent.len() > MAX_UNSENT {
+            log::warn!("a peer calls and reads no answers: its connection is closed");
+            return self.close(ticket.connection);
+        }
+        self.write(ticket.connection);
+    }
+
+    fn write(&mut self, number: u64) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        while !connection.unsent.is_empty() {
+            match nix::unistd::write(&connection.socket, &connection.unsent) {
+                Ok(length) => drop(connection.unsent.drain(..length)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
+                    connection.blocked = true;
+                    return self.shim.poller.change(&connection.socket, Token::Connection(number), both);
+                }
+                Err(_) => return self.close(number),
+            }
+        }
+        connection.unsent = Vec::new();
+        if std::mem::take(&mut connection.blocked) {
+            self.shim.poller.change(&connection.socket, Token::Connection(number), EpollFlags::EPOLLIN);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Tasks, which are containers, and their processes, as containerd knows them.
+
+use crate::api::Timestamp;
+use crate::stdio::{Ends, Stdio};
+use orlop_core::{Container, Process};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// A call that waits for its answer: the connection and the stream on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection's number.
+    pub connection: u64,
+    /// The stream.
+    pub stream: u32,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// As a shell gives it.
+    pub status: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a process is doing, in containerd's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Condition {
+    Created = 1,
+    Running = 2,
+    Stopped = 3,
+    Paused = 4,
+}
+
+/// A process of a task: its first one, or one that exec has added.
+#[derive(Debug, Default)]
+pub struct Proc {
+    /// Empty for the first process.
+    pub exec_id: String,
+    /// The streams as the client names them.
+    pub stdio: Stdio,
+    /// 0 before it was made.
+    pub pid: i32,
+    /// The child; of the first process from Create on, of others from Start on.
+    pub process: Option<Process>,
+    /// It was started.
+    pub started: bool,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// The terminal's master.
+    pub console: Option<OwnedFd>,
+    /// What the shim holds of the streams.
+    pub ends: Ends,
+    /// The fifo of stdin, until Start.
+    pub late_stdin: Option<String>,
+    /// Where it is to be copied to, if not to the terminal.
+    pub late_sink: Option<OwnedFd>,
+    /// CloseIO was called.
+    pub stdin_closed: bool,
+    /// The relays from the process, which end with it.
+    pub relays: Vec<u64>,
+    /// The relay to it.
+    pub input_relay: Option<u64>,
+    /// Who waits for its end.
+    pub waiters: Vec<Ticket>,
+    /// What exec is to run, until it is started.
+    pub spec: Option<oci_spec::runtime::Process>,
+}
+
+impl Proc {
+    /// What it is doing, in a task that is or is not paused.
+    #[must_use]
+    pub const fn condition(&self, paused: bool) -> Condition {
+        match (&self.exit, self.started) {
+            (Some(_), _) => Condition::Stopped,
+            (None, true) if paused => Condition::Paused,
+            (None, true) => Condition::Running,
+            (None, false) => Condition::Created,
+        }
+    }
+}
+
+/// A container.
+#[derive(Debug)]
+pub struct Task {
+    /// Distinguishes it from one of the same name before it.
+    pub number: u64,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// Where the container's state lies.
+    pub root: PathBuf,
+    /// The engine's.
+    pub container: Container,
+    /// Its first process.
+    pub init: Proc,
+    /// The others.
+    pub execs: BTreeMap<String, Proc>,
+    /// Its processes are frozen.
+    pub paused: bool,
+    /// The end of its first process does not end the others.
+    pub shares_pids: bool,
+    /// Who owns its pipes.
+    pub io_owner: (u32, u32),
+}
+
+impl Task {
+    /// A process by its exec id; the first one's is empty.
+    #[must_use]
+    pub fn proc(&self, exec_id: &str) -> Option<&Proc> {
+        if exec_id.is_empty() { Some(&self.init) } else { self.execs.get(exec_id) }
+    }
+
+    /// As [`Task::proc`].
+    pub fn proc_mut(&mut self, exec_id: &str) -> Option<&mut Proc> {
+        if exec_id.is_empty() { Some(&mut self.init) } else { self.execs.get_mut(exec_id) }
+    }
+
+    /// Where its root file system is mounted.
+    #[must_use]
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle.join("rootfs")
+    }
+}
