@@ -23,7 +23,8 @@ pub fn info() -> Result<Vec<u8>, String> {
         Some(Any::decode(&input).map_err(|e| format!("understand standard input: {e}"))?)
     };
     let version = RuntimeVersion { version: env!("CARGO_PKG_VERSION").to_owned(), revision: String::new() };
-    let features = serde_json::to_vec(&orlop_core::features()).map_err(|e| format!("write the features: {e}"))?;
+    let features =
+        serde_json::to_vec(&orlop_core::features()).map_err(|e| format!("write the features: {e}"))?;
     let info = RuntimeInfo {
         name: "io.containerd.orlop.v2".to_owned(),
         version: Some(version),
