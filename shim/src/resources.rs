@@ -13,6 +13,7 @@ use crate::task::Condition;
 use crate::ttrpc::{Code, Status};
 use crate::wire::Message;
 use nix::sys::epoll::EpollFlags;
+use oci_spec::runtime::LinuxResources;
 use orlop_core::cgroup::OomWatch;
 use std::collections::BTreeMap;
 
@@ -37,11 +38,7 @@ impl Shim {
             "Pause" => self.pause(&ProcessRequest::decode(payload)?.id),
             "Resume" => self.resume(&ProcessRequest::decode(payload)?.id),
             "Stats" => self.stats(&ProcessRequest::decode(payload)?.id),
-            "Update" => {
-                let request = UpdateTaskRequest::decode(payload)?;
-                self.task(&request.id)?;
-                Err(Status::new(Code::Unimplemented, "update: not implemented"))
-            }
+            "Update" => self.update(&UpdateTaskRequest::decode(payload)?),
             "Checkpoint" => {
                 let request = CheckpointTaskRequest::decode(payload)?;
                 self.task(&request.id)?;
@@ -93,6 +90,18 @@ impl Shim {
     fn stats(&mut self, id: &str) -> Outcome {
         let stats = self.task(id)?.container.stats().map_err(|e| status("read the figures", &e))?;
         now(&StatsResponse { stats: Some(metrics::any(&stats)) })
+    }
+
+    fn update(&mut self, request: &UpdateTaskRequest) -> Outcome {
+        let task = self.task(&request.id)?;
+        if task.init.exit.is_some() {
+            return Err(precondition("cannot update a stopped container"));
+        }
+        let json = request.resources.as_ref().map_or(&[][..], |any| &any.value);
+        let resources: LinuxResources = serde_json::from_slice(json)
+            .map_err(|e| Status::new(Code::InvalidArgument, format!("unmarshal the resources: {e}")))?;
+        task.container.update(&resources).map_err(|e| status("OCI runtime update failed", &e))?;
+        now(&Empty {})
     }
 
     /// Begins to listen for the memory of a task running out: when it is created, so that nothing is missed.
