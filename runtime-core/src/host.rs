@@ -60,11 +60,11 @@ pub(crate) fn gather_for(process: &Process) -> HostFacts {
     }
 }
 
-fn apparmor() -> bool {
+pub(crate) fn apparmor() -> bool {
     read("/sys/module/apparmor/parameters/enabled").starts_with('Y')
 }
 
-fn selinux() -> bool {
+pub(crate) fn selinux() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
 

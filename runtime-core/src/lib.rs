@@ -81,6 +81,7 @@
 
 pub mod cgroup;
 mod container;
+pub mod doctor;
 mod error;
 mod exec;
 mod features;

@@ -81,7 +81,7 @@ pub static GLOBAL: Command = Command {
 /// The commands that work, in the order of the help text.
 pub static COMMANDS: &[Command] = &[
     RUN, CREATE, START, EXEC, KILL, PAUSE, RESUME, UPDATE, PS, EVENTS, DELETE, STATE, LIST, SPEC, FEATURES,
-    PLAN,
+    PLAN, CHECK,
 ];
 
 /// Commands of runc's that are not written yet: an engine that calls one learns so, and the help does not name them.
@@ -356,6 +356,18 @@ const SPEC: Command = Command {
         BUNDLE,
         switch("rootless", None, "write one that an ordinary user can run, in a user namespace of one id"),
     ],
+};
+
+const CHECK: Command = Command {
+    name: "check",
+    summary: "tell what this host offers and lacks for containers",
+    operands: "",
+    at_least: 0,
+    at_most: 0,
+    until: Flags::Anywhere,
+    about: "Tries what can be tried without leaving a trace, and says what is lost by what lacks.  The status is 1 when no\n\
+            container can run here, as the caller of the command.",
+    flags: &[value("format", Some('f'), "FORMAT", "text or json (default: text)")],
 };
 
 const FEATURES: Command = Command {

@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod check;
 mod create;
 mod delete;
 mod events;
@@ -70,6 +71,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     match name {
         "run" => return run::run(context, matches),
         "exec" => return exec::run(context, matches),
+        "check" => return check::run(matches),
         "create" => create::run(context, matches),
         "start" => start::run(context, matches),
         "kill" => kill::run(context, matches),
