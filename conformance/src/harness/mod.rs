@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use container::{Container, NOBODY};
-pub use output::Output;
+pub use output::{Output, without_cgroup_warning};
 pub use terminal::{Console, ConsoleSocket, Foreground};
 
 /// The program under test, by the name of its file.

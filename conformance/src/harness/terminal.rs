@@ -184,7 +184,7 @@ impl Foreground {
             }
         };
         drop(self.slave);
-        let text = self.console.finish().to_owned();
+        let text = super::without_cgroup_warning(self.console.finish());
         (status, text)
     }
 }
