@@ -26,7 +26,8 @@ const KILLS: &str = "oom_kill";
 /// A descriptor that becomes ready when the kernel ran out of memory for a container: when a limit of its own is hit.
 ///
 /// It is for a loop of poll or epoll: register [`OomWatch::as_fd`] for [`OomWatch::poll_flags`], and call
-/// [`OomWatch::take`] when it is ready.  While nothing happens it wakes nobody.
+/// [`OomWatch::take`] when it is ready.  While nothing happens it wakes nobody.  Drop it when the container has stopped: once the
+/// group is removed, version 2's stays ready for ever.
 #[derive(Debug)]
 pub struct OomWatch(Source);
 

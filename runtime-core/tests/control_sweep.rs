@@ -1,0 +1,169 @@
+//! I6 for a container that runs: a runtime that is killed before any system call of pause, resume, update, kill or delete
+//! leaves what `delete --force` removes whole.
+//!
+//! The victims are this program, traced: the tracer sees every system call, and kills before the one whose turn it is.
+// The calls of ptrace have no safe form in the crates at hand.
+#![allow(missing_docs, unsafe_code)]
+
+use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use oci_spec::runtime::LinuxResources;
+use orlop_core::{Container, CreateOptions, ErrorKind, Runtime, spec};
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+use std::time::Duration;
+
+/// Every one is to have at least so many system calls, or the tracer has seen nothing.
+const LEAST: usize = 10;
+
+const OPERATIONS: [&str; 6] = ["pause", "resume", "update", "kill", "delete", "delete-paused"];
+
+fn operate(container: Container, operation: &str) {
+    match operation {
+        "pause" => container.pause().unwrap(),
+        "resume" => container.resume().unwrap(),
+        "update" => container.update(&resources()).unwrap(),
+        // Signal 0 to all freezes, and thaws again.
+        "kill" => container.kill(0, true).unwrap(),
+        _ => container.delete(true).unwrap(),
+    }
+}
+
+fn resources() -> LinuxResources {
+    let json =
+        br#"{"pids":{"limit":50},"memory":{"limit":67108864},"cpu":{"quota":50000,"shares":512,"cpus":"0"}}"#;
+    spec::load_resources(json).unwrap().resources
+}
+
+fn bundle(directory: &Path) {
+    let rootfs = directory.join("rootfs");
+    for name in ["bin", "proc", "dev", "sys"] {
+        std::fs::create_dir_all(rootfs.join(name)).unwrap();
+    }
+    std::fs::copy(std::env::current_exe().unwrap(), rootfs.join("bin/sleeper")).unwrap();
+    let mut config = serde_json::to_value(spec::example(None)).unwrap();
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = serde_json::json!(["/bin/sleeper"]);
+    std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
+}
+
+/// Asks to be traced, waits for the tracer, and does it.
+fn victim(root: &str, id: &str, operation: &str) -> ! {
+    let container = Runtime::new(root).open(id).unwrap();
+    // SAFETY: PTRACE_TRACEME looks at none of its further arguments.
+    let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    assert_eq!(traced, 0, "{}", std::io::Error::last_os_error());
+    raise(Signal::SIGSTOP).unwrap();
+    operate(container, operation);
+    exit(0)
+}
+
+/// Lets a stopped process run to the next beginning or end of a system call.
+fn to_next_call(pid: Pid) -> WaitStatus {
+    // SAFETY: PTRACE_SYSCALL has no address, and as its data no signal.
+    let going = unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid.as_raw(), 0, 0) };
+    assert_eq!(going, 0, "{}", std::io::Error::last_os_error());
+    waitpid(pid, None).unwrap()
+}
+
+/// Runs an operation, and kills it before its system call number `point`; false if it ended before.
+// waitpid(2) waits for the child, as it hears of the stops too.
+#[allow(clippy::zombie_processes)]
+fn run_and_kill(root: &Path, id: &str, operation: &str, point: usize) -> bool {
+    let own = std::env::current_exe().unwrap();
+    let child = Command::new(own).arg("victim").arg(root).args([id, operation]).spawn().unwrap();
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Stopped(_, Signal::SIGSTOP)));
+    for _ in 0..=point {
+        // Its beginning, then its end.
+        let begun = to_next_call(pid);
+        if let WaitStatus::Exited(_, status) = begun {
+            assert_eq!(status, 0, "{operation} at {point}");
+            return false;
+        }
+        if let WaitStatus::Exited(_, status) = to_next_call(pid) {
+            assert_eq!(status, 0, "{operation} at {point}");
+            return false;
+        }
+    }
+    kill(pid, Signal::SIGKILL).unwrap();
+    assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Signaled(..)));
+    true
+}
+
+fn cgroups_named(id: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy() == id {
+                    found.push(entry.path());
+                }
+                left.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Sweeps over the system calls of an operation; returns how many there are.
+fn kill_sweep_of_control(directory: &Path, operation: &str) -> usize {
+    let root = directory.join("state");
+    let runtime = Runtime::new(&root);
+    for point in 0.. {
+        let id = format!("sweep-{operation}-{}-{point}", std::process::id());
+        let options =
+            CreateOptions { id: id.clone(), bundle: directory.to_owned(), ..CreateOptions::default() };
+        let (container, process) = runtime.run(options).unwrap_or_else(|e| panic!("{id}: {e}"));
+        if matches!(operation, "resume" | "delete-paused") {
+            container.pause().unwrap();
+        }
+        let killed = run_and_kill(&root, &id, operation, point);
+        match runtime.open(&id) {
+            Ok(container) => container.delete(true).unwrap_or_else(|e| panic!("{id}: {e}")),
+            Err(e) => assert_eq!(e.kind(), ErrorKind::NotFound, "{id}: {e}"),
+        }
+        // Delete has waited for its end, and may have reaped it, as it is a child of ours.
+        assert!(
+            !Path::new(&format!("/proc/{}/root/bin/sleeper", process.pid())).exists(),
+            "{id}: a process is left"
+        );
+        let _ = waitpid(Pid::from_raw(process.pid()), None);
+        assert!(!root.join(&id).exists(), "{id}: state is left");
+        assert!(cgroups_named(&id).is_empty(), "{id}: {:?} is left", cgroups_named(&id));
+        if !killed {
+            return point;
+        }
+    }
+    unreachable!("an operation ends")
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args[0] == "/bin/sleeper" {
+        std::thread::sleep(Duration::from_secs(300));
+        exit(0);
+    }
+    if args.get(1).is_some_and(|a| a == "victim") {
+        victim(&args[2], &args[3], &args[4]);
+    }
+    if args.iter().any(|a| a == "--list") {
+        println!("kill_sweep_of_control: test");
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIP kill_sweep_of_control: needs root, and cgroups of the containers' own");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("orlop-control-sweep-{}", std::process::id()));
+    bundle(&directory);
+    for operation in OPERATIONS {
+        let points = kill_sweep_of_control(&directory, operation);
+        println!("    {operation}: {points} points, nothing left");
+        assert!(points >= LEAST, "{operation}: the tracer saw only {points} calls");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+    println!("test kill_sweep_of_control ... ok");
+}
