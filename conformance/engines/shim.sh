@@ -244,7 +244,7 @@ scenario_execs() {
         )
     done
     says descriptors test "$(find "/proc/$shim/fd" | wc -l)" -le $((before + 1))
-    says zombies sh -c "ps --ppid $shim -o stat= | grep -c Z"
+    says zombies sh -c "pgrep -c -P $shim -r Z"
     remove busy
 }
 
