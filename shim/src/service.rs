@@ -95,6 +95,10 @@ impl Shim {
         }
         let invalid = |message: String| Status::new(Code::InvalidArgument, message);
         let options = Options::from_any(request.options.as_ref()).map_err(invalid)?;
+        if options.systemd_cgroup {
+            let message = "runtime option systemd_cgroup: control groups by systemd are not supported yet";
+            return Err(Status::new(Code::Unimplemented, message));
+        }
         for unused in &options.without_effect {
             log::warn!("{}: runtime option without effect: {unused}", request.id);
         }
