@@ -61,6 +61,7 @@ fn root_on_v2() -> HostFacts {
         map_helpers: false,
         cgroups: Layout::V2(mounted("/sys/fs/cgroup")),
         own_cgroups: OwnCgroups::parse("0::/user.slice/session.scope\n"),
+        systemd: orlop_core::cgroup::systemd::Systemd::NotAsked,
         apparmor: true,
         selinux: true,
         kcore: true,
@@ -78,6 +79,7 @@ fn user_on_hybrid() -> HostFacts {
         map_helpers: true,
         cgroups: Layout::Hybrid { controllers: vec![v1], unified: mounted("/sys/fs/cgroup/unified") },
         own_cgroups: OwnCgroups::parse("2:devices:/user\n0::/user/s\n"),
+        systemd: orlop_core::cgroup::systemd::Systemd::NotAsked,
         apparmor: false,
         selinux: false,
         ..root_on_v2()

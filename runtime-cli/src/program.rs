@@ -72,13 +72,14 @@ fn log_options(global: &Matches) -> Result<log::Options<'_>, Failure> {
 
 fn context(program: &str, global: &Matches) -> Result<Context, Failure> {
     let rootless = global.choice("rootless", &["auto", "true", "false", "1", "0"])?;
-    for (asked, flag) in [(rootless != "auto", "rootless"), (global.has("systemd-cgroup"), "systemd-cgroup")]
-    {
-        if asked {
-            return Err(global.fault(&format!("--{flag} is not available yet")));
-        }
+    if rootless != "auto" {
+        return Err(global.fault("--rootless is not available yet"));
     }
-    Ok(Context { program: program.to_owned(), root: global.path("root")? })
+    Ok(Context {
+        program: program.to_owned(),
+        root: global.path("root")?,
+        systemd_cgroup: global.has("systemd-cgroup"),
+    })
 }
 
 fn help(program: &str, command: Option<&OsStr>) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! What the compiler must know of the host, gathered with few system calls.
 
+use crate::cgroup::systemd::{self, Systemd};
 use crate::cgroup::{self, CgroupError};
 use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
@@ -14,14 +15,15 @@ const CAP_SYS_ADMIN: u32 = 21;
 /// What `/proc/self/uid_map` says in the first user namespace: every id is itself.
 const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
 
-/// Gathers the facts.
+/// Gathers the facts; with `systemd_cgroup` also where systemd is.
 ///
 /// # Errors
 /// When the hierarchies of cgroups cannot be found out.
-pub fn gather() -> Result<HostFacts, CgroupError> {
+pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, CgroupError> {
     let (cgroups, own_cgroups) = cgroup::detect()?;
     let status = read("/proc/self/status");
     let euid = geteuid().as_raw();
+    let in_user_namespace = in_user_namespace(&read("/proc/self/uid_map"));
     Ok(HostFacts {
         kernel: kernel(),
         euid,
@@ -29,11 +31,16 @@ pub fn gather() -> Result<HostFacts, CgroupError> {
         permitted: capabilities(&status, "CapPrm:"),
         bounding: capabilities(&status, "CapBnd:"),
         privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
-        in_user_namespace: in_user_namespace(&read("/proc/self/uid_map")),
+        in_user_namespace,
         // Root writes the maps itself.
         map_helpers: euid != 0 && helpers_installed(),
         cgroups,
         own_cgroups,
+        systemd: if systemd_cgroup {
+            systemd::find(euid != 0 || in_user_namespace)
+        } else {
+            Systemd::NotAsked
+        },
         apparmor: apparmor(),
         selinux: selinux(),
         kcore: Path::new("/proc/kcore").exists(),
@@ -54,6 +61,7 @@ pub(crate) fn gather_for(process: &Process) -> HostFacts {
         map_helpers: false,
         cgroups: cgroup::Layout::None,
         own_cgroups: cgroup::OwnCgroups::default(),
+        systemd: Systemd::NotAsked,
         apparmor: process.apparmor_profile().is_some() && apparmor(),
         selinux: process.selinux_label().is_some() && selinux(),
         kcore: false,
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_facts_of_this_host() {
-        let facts = gather().unwrap();
+        let facts = gather(false).unwrap();
         assert!(facts.kernel >= (5, 10), "{:?}", facts.kernel);
         assert_eq!(facts.euid, geteuid().as_raw());
         assert_eq!(facts.permitted & !facts.bounding & !facts.permitted, 0);

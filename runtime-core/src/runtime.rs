@@ -90,6 +90,9 @@ pub struct CreateOptions {
     pub listen_fdnames: Option<String>,
     /// `NOTIFY_SOCKET` (`sd_notify(3)`) for the container.
     pub notify_socket: Option<PathBuf>,
+    /// The container is a unit of systemd's, which makes its cgroups; `linux.cgroupsPath` is `slice:prefix:name` then.  Later
+    /// operations need not be told.
+    pub systemd_cgroup: bool,
     /// Turn what is not supported yet into warnings.
     pub ignore_unsupported: bool,
     /// How much the observer hears.
@@ -249,7 +252,7 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         Some(bundle) => bundle,
         None => Bundle::load(&options.bundle)?,
     };
-    let facts = host::gather()?;
+    let facts = host::gather(options.systemd_cgroup)?;
     let plan_options = Options {
         id: options.id.clone(),
         bundle: bundle.path.clone(),
@@ -261,6 +264,7 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         notify_socket: options.notify_socket.clone(),
         detach_start,
         no_ready: false,
+        systemd_cgroup: options.systemd_cgroup,
         ignore_unsupported: options.ignore_unsupported,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;

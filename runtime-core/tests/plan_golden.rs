@@ -4,6 +4,7 @@
 //! committing it.
 
 use oci_spec::runtime::Process;
+use orlop_core::cgroup::systemd::Systemd;
 use orlop_core::cgroup::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy};
 use orlop_core::plan::{self, ExecTarget, HostFacts, Namespace, Options};
 use orlop_core::spec;
@@ -50,6 +51,7 @@ fn root() -> HostFacts {
         map_helpers: false,
         cgroups,
         own_cgroups,
+        systemd: Systemd::NotAsked,
         apparmor: false,
         selinux: false,
         kcore: true,

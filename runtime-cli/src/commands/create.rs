@@ -11,7 +11,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<(), Failure> {
 
 fn create(context: &Context, matches: &Matches) -> Result<(), Failure> {
     let runtime = context.runtime()?;
-    let mut launch = Launch::new(&runtime, matches)?;
+    let mut launch = Launch::new(context, &runtime, matches)?;
     launch.has_terminal(context, true)?;
     launch.prepare_relay()?;
     let created = runtime.create(launch.options);

@@ -32,7 +32,7 @@ impl Launch {
     ///
     /// # Errors
     /// A flag is wrong, or a socket cannot be reached.
-    pub fn new(runtime: &Runtime, matches: &Matches) -> Result<Self, Failure> {
+    pub fn new(context: &Context, runtime: &Runtime, matches: &Matches) -> Result<Self, Failure> {
         let id = matches.id()?.to_owned();
         let told = Told::new(matches)?;
         let (listen_fds, listen_fdnames) = activation();
@@ -46,6 +46,7 @@ impl Launch {
             listen_fds,
             listen_fdnames,
             notify_socket: relay.as_ref().map(|(relay, _)| relay.socket()),
+            systemd_cgroup: context.systemd_cgroup,
             ignore_unsupported: matches.has("ignore-unsupported"),
             observe: told.observe(),
             observer: told.observer(),

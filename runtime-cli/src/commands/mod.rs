@@ -34,6 +34,8 @@ pub struct Context {
     pub program: String,
     /// `--root`, if given.
     pub root: Option<PathBuf>,
+    /// `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
 }
 
 impl Context {
@@ -84,7 +86,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         "state" => state::run(context, matches),
         "list" => list::run(context, matches),
         "spec" => spec::run(matches),
-        "plan" => plan::run(matches),
+        "plan" => plan::run(context, matches),
         "features" => features::run(),
         name => Err(Failure::new(format!("{} {name} is not available yet", context.program))),
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use orlop_core::{CreateOptions, Runtime};
 
+use super::Context;
 use crate::args::Matches;
 use crate::failure::Failure;
 use crate::output;
@@ -11,7 +12,7 @@ use crate::output;
 /// The id that the plan shows where none is given; the cgroup's path contains it.
 const PLACEHOLDER: &str = "ID";
 
-pub fn run(matches: &Matches) -> Result<(), Failure> {
+pub fn run(context: &Context, matches: &Matches) -> Result<(), Failure> {
     let format = matches.choice("format", &["text", "json"])?;
     let options = CreateOptions {
         id: if matches.operands.is_empty() { PLACEHOLDER.to_owned() } else { matches.id()?.to_owned() },
@@ -19,6 +20,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
         no_pivot: matches.has("no-pivot"),
         no_new_keyring: matches.has("no-new-keyring"),
         preserve_fds: matches.number("preserve-fds", "a number of descriptors")?.unwrap_or(0),
+        systemd_cgroup: context.systemd_cgroup,
         ignore_unsupported: matches.has("ignore-unsupported"),
         ..CreateOptions::default()
     };

@@ -22,7 +22,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 
 fn detached(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let runtime = context.runtime()?;
-    let mut launch = Launch::new(&runtime, matches)?;
+    let mut launch = Launch::new(context, &runtime, matches)?;
     launch.has_terminal(context, true)?;
     let notify = listen(&mut launch)?;
     let ran = runtime.run(launch.options);
@@ -40,7 +40,7 @@ fn detached(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 
 fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let runtime = context.runtime()?;
-    let mut launch = Launch::new(&runtime, matches)?;
+    let mut launch = Launch::new(context, &runtime, matches)?;
     let adopts = !matches.has("no-subreaper");
     if adopts {
         set_child_subreaper(true)

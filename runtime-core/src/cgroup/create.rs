@@ -72,8 +72,9 @@ impl Placement {
         let may_drop = self.rootless && !self.explicit;
         let mut dropped = Vec::new();
         let mut kept = Vec::with_capacity(self.groups.len());
+        let kept_by_systemd = self.unit.is_some();
         for group in &self.groups {
-            match make_usable(group, may_drop) {
+            match make_usable(group, may_drop, kept_by_systemd) {
                 Ok(()) => kept.push(group.clone()),
                 Err(error) if may_drop && error.is_permission() => dropped.push(group.clone()),
                 Err(error) => return Err(error),
@@ -86,13 +87,27 @@ impl Placement {
     }
 
     /// Puts a process into the groups, that of version 2 too, which does no harm if it was cloned into it
-    /// ([`Placement::v2_fd`]).
+    /// ([`Placement::v2_fd`]).  Where only systemd may, it is asked.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`], [`CgroupError::Systemd`].
+    pub fn join(&self, pid: i32) -> Result<(), CgroupError> {
+        let text = pid.to_string();
+        self.groups.iter().try_for_each(|group| match write(&group.path, "cgroup.procs", text.as_bytes()) {
+            Err(Errno::EACCES | Errno::EPERM) if group.is_v2() && self.unit.is_some() => {
+                self.attach_by_manager(pid)
+            }
+            joined => joined.map_err(|errno| join_error(group, &text, errno)),
+        })
+    }
+
+    /// Puts a process that systemd has put into the unit into the other groups too.
     ///
     /// # Errors
     /// [`CgroupError::Io`].
-    pub fn join(&self, pid: i32) -> Result<(), CgroupError> {
+    pub fn join_beside_unit(&self, pid: i32) -> Result<(), CgroupError> {
         let text = pid.to_string();
-        self.groups.iter().try_for_each(|group| {
+        self.groups.iter().filter(|group| !group.is_v2()).try_for_each(|group| {
             let joined = write(&group.path, "cgroup.procs", text.as_bytes());
             joined.map_err(|errno| join_error(group, &text, errno))
         })
@@ -148,7 +163,8 @@ impl Placement {
             }
         }
         let Some(group) = self.v2() else { return Ok(()) };
-        if self.groups.len() == 1 && dropped.is_empty() {
+        // systemd hands all down to a unit that is delegated.
+        if self.groups.len() == 1 && dropped.is_empty() && self.unit.is_none() {
             enable_all(group)?;
         }
         if of_v2.is_empty() { Ok(()) } else { enable(group, &of_v2) }
@@ -166,8 +182,8 @@ fn refused(need: Need<'_>, reason: impl Into<String>) -> CgroupError {
 }
 
 /// Makes a group so that a process can be put into it.
-fn make_usable(group: &Group, may_drop: bool) -> Result<(), CgroupError> {
-    make(group)?;
+fn make_usable(group: &Group, may_drop: bool, kept_by_systemd: bool) -> Result<(), CgroupError> {
+    make(group, kept_by_systemd)?;
     if group.has("cpuset") {
         fill_cpuset(group)?;
     }
@@ -216,12 +232,13 @@ const MADE_FOR_CONTAINERS: Mode = Mode::S_ISVTX;
 /// How often the directories above a group are made anew, when another container's end takes them away meanwhile.
 const MAKE_ROUNDS: usize = 100;
 
-/// Makes a group's directory, and those above it that lack.
-fn make(group: &Group) -> Result<(), CgroupError> {
+/// Makes a group's directory, and those above it that lack.  One that systemd has made has the container's process in it.
+fn make(group: &Group, kept_by_systemd: bool) -> Result<(), CgroupError> {
     let usual = Mode::from_bits_truncate(0o755);
     for _ in 0..MAKE_ROUNDS {
         match mkdir(&group.path, usual) {
             Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) if kept_by_systemd => return Ok(()),
             // Made by somebody since the survey, or left by a container of the same path that was not deleted whole.
             Err(Errno::EEXIST) => return check_empty(&group.path),
             Err(Errno::ENOENT) => {}

@@ -94,6 +94,16 @@ pub enum CgroupError {
         /// For how long it was tried.
         waited_ms: u128,
     },
+    /// systemd could not be asked, or refused.
+    #[error("{doing} the systemd unit {unit}: {reason}")]
+    Systemd {
+        /// What was asked.
+        doing: &'static str,
+        /// The unit.
+        unit: String,
+        /// Why it failed, in systemd's words where it has answered.
+        reason: String,
+    },
     /// A call failed.
     #[error("{call} {}: {}{hint}", path.display(), errno.desc())]
     Io {

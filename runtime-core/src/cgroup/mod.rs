@@ -1,9 +1,10 @@
-//! Control groups: one interface over version 1, version 2, and hybrid hosts.
+//! Control groups: one interface over version 1, version 2, and hybrid hosts, kept by ourselves or by [`systemd`].
 //!
 //! 1. [`detect`] reads which hierarchies there are, and where we are in them.
 //! 2. [`place`] works out, purely, which groups a container gets: a [`Placement`].
 //! 3. [`Placement::survey`] looks which of these are there already.
 //! 4. The caller records the placement (invariant I6), and only then
+//!    [`Placement::start_unit`] has systemd make what it keeps, where it does, and
 //! 5. [`Placement::create`] makes the groups, [`Placement::join`] puts the process in, and at the end
 //!    [`Placement::kill_all`] and [`Placement::remove`] take all down, from whatever point a runtime died at.
 //!
@@ -27,6 +28,7 @@ mod place;
 mod remove;
 mod stats;
 mod sub;
+pub mod systemd;
 mod update;
 
 pub use bpf::device_program;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CgroupError;
 use super::layout::{HierarchyMount, Layout, OwnCgroups, controllers_of};
+use super::systemd::Unit;
 
 /// One control group of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct Placement {
     pub(super) rootless: bool,
     /// The configuration names the path: to go without it is no choice.
     pub(super) explicit: bool,
+    /// What systemd is asked for, where it keeps the groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
 }
 
 /// A placement as read from a record, before it is checked.
@@ -87,6 +91,8 @@ struct Recorded {
     groups: Vec<Group>,
     rootless: bool,
     explicit: bool,
+    #[serde(default)]
+    unit: Option<Unit>,
 }
 
 impl TryFrom<Recorded> for Placement {
@@ -94,7 +100,8 @@ impl TryFrom<Recorded> for Placement {
 
     fn try_from(recorded: Recorded) -> Result<Self, String> {
         recorded.groups.iter().try_for_each(Group::check)?;
-        Ok(Self { groups: recorded.groups, rootless: recorded.rootless, explicit: recorded.explicit })
+        let Recorded { groups, rootless, explicit, unit } = recorded;
+        Ok(Self { groups, rootless, explicit, unit })
     }
 }
 
@@ -130,7 +137,7 @@ impl Placement {
 /// An absolute `linux.cgroupsPath` is taken below the mount point of each hierarchy.  A relative one, and the id where
 /// there is none, is taken below the group this process is in; on a host of version 2 alone beside that group,
 /// because one that has processes cannot give controllers to groups below it.  A path of the form
-/// `slice:prefix:name` is for systemd; it is a relative path like any other here.
+/// `slice:prefix:name` is for [`super::systemd::place`]; it is a relative path like any other here.
 ///
 /// # Errors
 /// [`CgroupError::Path`] for a path with `..`, for one that names no group of its own, and for a relative one where our
@@ -163,7 +170,7 @@ pub fn place(
         }
         groups.push(group(None, mount, base, &inner));
     }
-    Ok(Placement { groups, rootless, explicit: given.is_some() })
+    Ok(Placement { groups, rootless, explicit: given.is_some(), unit: None })
 }
 
 fn components(path: &str) -> Result<Vec<&str>, &'static str> {

@@ -27,6 +27,8 @@ impl Placement {
 
     /// As [`Placement::remove`], with its own patience.
     pub(super) fn remove_within(&self, patience: Duration) -> Result<(), CgroupError> {
+        // systemd is asked first, as it would not understand where its group has gone; what it does not keep is left to us.
+        let stopped = self.stop_unit();
         let started = Instant::now();
         let mut pause = Duration::from_micros(50);
         // The last made goes first, and what can go at once goes before anything is waited for.
@@ -51,7 +53,7 @@ impl Placement {
             pause = (pause * 2).min(Duration::from_millis(20));
             left = busy;
         }
-        failed.map_or(Ok(()), Err)
+        stopped.and(failed.map_or(Ok(()), Err))
     }
 }
 

@@ -12,6 +12,7 @@ use super::inputs::{Half, Inputs, Observer, Record, StepEvent};
 use super::netdev;
 use super::procfs::TrustedProc;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
+use crate::cgroup::systemd::Value;
 use crate::cgroup::{self, Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
@@ -144,6 +145,7 @@ impl Parent<'_> {
     fn step_of_resources(&mut self, step: &HostStep) -> Result<(), Error> {
         match step {
             HostStep::CreateCgroup { .. } => self.create_cgroup(),
+            HostStep::StartUnit { properties } => self.start_unit(properties),
             HostStep::JoinCgroup => self.join_cgroup(),
             HostStep::CgroupDevices { rules } => match &self.cgroup {
                 Some(placement) => Ok(placement.apply_devices(rules)?),
@@ -327,12 +329,25 @@ impl Parent<'_> {
         self.save(|state| state.cgroup = cgroup)
     }
 
+    fn start_unit(&mut self, properties: &[(String, Value)]) -> Result<(), Error> {
+        let pid = self.pid()?;
+        let Some(placement) = &mut self.cgroup else { return Ok(()) };
+        let started = placement.start_unit(pid, properties);
+        // That it runs is recorded with what is recorded next: until then, delete asks for it.
+        let cgroup = self.cgroup.clone();
+        if let Some(record) = &mut self.record {
+            record.state.cgroup = cgroup;
+        }
+        Ok(started?)
+    }
+
     fn join_cgroup(&self) -> Result<(), Error> {
         if self.joined_itself {
             return Ok(());
         }
         let pid = self.pid()?;
-        self.cgroup.as_ref().map_or(Ok(()), |placement| Ok(placement.join(pid)?))
+        let Some(placement) = &self.cgroup else { return Ok(()) };
+        if self.makes_unit() { Ok(placement.join_beside_unit(pid)?) } else { Ok(placement.join(pid)?) }
     }
 
     fn clone_child(&mut self) -> Result<(), Error> {
@@ -398,6 +413,11 @@ impl Parent<'_> {
     /// files.  To be moved by us costs a grace period of RCU ([`Placement::task_files`]).
     fn ways_into_cgroup(&mut self) -> Result<(Option<OwnedFd>, Vec<OwnedFd>), Error> {
         let Some(placement) = &self.cgroup else { return Ok((None, Vec::new())) };
+        // There is no group yet, or one that the manager may have to let us into.
+        let rootless = self.record.is_none() && !nix::unistd::geteuid().is_root();
+        if self.makes_unit() || (placement.unit().is_some() && rootless) {
+            return Ok((None, Vec::new()));
+        }
         // Before 5.16 the kernel asks who writes to `tasks` and not who has opened it, and in a user namespace we are nobody:
         // then the parent moves the child.  A clone into the group of version 2 is the parent's doing in any case.
         let enters_userns =
@@ -421,6 +441,11 @@ impl Parent<'_> {
         let inner = self.inputs.init.and_then(|init| enter::cgroups_of(&self.proc, init));
         files.extend(placement.v2_entry(inner.as_deref())?);
         Ok((None, files))
+    }
+
+    /// The container's groups are made by systemd, in this launch.
+    fn makes_unit(&self) -> bool {
+        self.plan.host.iter().any(|planned| matches!(planned.step, HostStep::StartUnit { .. }))
     }
 
     fn descriptors_to_keep(&self, sync: Fd, namespaces: &[Fd], trees: &[Fd]) -> Vec<Fd> {

@@ -2,6 +2,7 @@
 
 use super::compiler::{Input, Report, Steps, planned};
 use super::{ChildStep, Gate, HostStep, Namespace, Planned, host, namespaces};
+use crate::cgroup::systemd::{self, Systemd, Value};
 use crate::cgroup::{self, Access, DEFAULT_DEVICES, DeviceKind, DeviceRule, Layout, Limit, Placement};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, Mount};
 use std::path::Path;
@@ -18,6 +19,8 @@ pub(super) struct Groups {
     limits: Vec<Limit>,
     /// To whom the group is given, and what asks for it.
     owner: Option<(u32, String)>,
+    /// Of the unit, where systemd keeps the groups.
+    properties: Vec<(String, Value)>,
     origin: &'static str,
 }
 
@@ -26,13 +29,21 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
     let facts = input.facts;
     let given = input.linux().and_then(|linux| linux.cgroups_path().as_ref());
     let text = given.map(|path| path.to_string_lossy());
-    let placed = cgroup::place(
-        &facts.cgroups,
-        &facts.own_cgroups,
-        text.as_deref(),
-        &input.options.id,
-        input.rootless(),
-    );
+    let (id, rootless) = (&input.options.id, input.rootless());
+    let placed = match &facts.systemd {
+        _ if !input.options.systemd_cgroup => {
+            cgroup::place(&facts.cgroups, &facts.own_cgroups, text.as_deref(), id, rootless)
+        }
+        Systemd::Found(manager) => systemd::place(&facts.cgroups, manager, text.as_deref(), id, rootless),
+        Systemd::Absent(reason) => {
+            report.fault("--systemd-cgroup", reason);
+            return Groups::default();
+        }
+        Systemd::NotAsked => {
+            report.fault("--systemd-cgroup", "where systemd is, was not looked for");
+            return Groups::default();
+        }
+    };
     let placement = match placed {
         Ok(placement) => placement,
         Err(error) => {
@@ -46,11 +57,16 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
     if !found && given.is_some() {
         report.warn("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host: not followed");
     }
+    let limits = limits(input, &placement, report);
     Groups {
         // Without rights of root the group may not come to be, and the process then stays where it is: only joining can
-        // tell.
-        into_cgroup: found && matches!(facts.cgroups, Layout::V2(_)) && !input.rootless(),
-        limits: limits(input, &placement, report),
+        // tell.  systemd makes it around a process that is there.
+        into_cgroup: found
+            && matches!(facts.cgroups, Layout::V2(_))
+            && !rootless
+            && placement.unit().is_none(),
+        properties: unit_properties(input, &placement, &limits, report),
+        limits,
         owner: owner(input),
         placement: found.then_some(placement),
         rules: device_rules(input, found, report),
@@ -83,6 +99,12 @@ impl Groups {
     fn limit_steps(&self, before_process: bool) -> impl Iterator<Item = Planned<HostStep>> {
         let limits = self.limits.iter().filter(move |limit| limit.before_process == before_process);
         limits.map(|limit| planned(HostStep::CgroupLimit(limit.clone()), limit.origin()))
+    }
+
+    /// Has systemd make what it keeps, where it does.
+    pub(super) fn start_unit(&self) -> Option<HostStep> {
+        let unit = self.placement.as_ref().and_then(Placement::unit);
+        unit.map(|_| HostStep::StartUnit { properties: self.properties.clone() })
     }
 
     /// Whether the process must be moved.
@@ -133,6 +155,21 @@ fn owner(input: &Input<'_>) -> Option<(u32, String)> {
     })?;
     // An ordinary user can give nothing away, and has it.
     (outside != input.facts.euid && !input.rootless()).then(|| (outside, format!("mounts[{index}]")))
+}
+
+/// What the container's unit is asked to be, if it has one.
+fn unit_properties(
+    input: &Input<'_>,
+    placement: &Placement,
+    limits: &[Limit],
+    report: &mut Report,
+) -> Vec<(String, Value)> {
+    let Some(unit) = placement.unit() else { return Vec::new() };
+    let annotations = input.spec.annotations().as_ref();
+    systemd::properties(&input.options.id, &unit.slice, limits, annotations).unwrap_or_else(|faults| {
+        report.faults.extend(faults);
+        Vec::new()
+    })
 }
 
 /// The limits of `linux.resources`.

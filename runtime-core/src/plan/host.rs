@@ -19,12 +19,19 @@ pub(super) fn compile(
         steps.push(planned(HostStep::Listen, "start comes later"));
     }
     // Before the clone: the child starts in its group of version 2, and enters those of version 1 by itself.
-    steps.extend(groups.create_steps());
+    if groups.start_unit().is_none() {
+        steps.extend(groups.create_steps());
+    }
     steps.push(planned(HostStep::Clone, "linux.namespaces"));
     steps.push(planned(HostStep::RecordProcess, "nothing is made that is not recorded"));
     steps.extend(input.namespaces.write_step());
     steps.extend(outside(input));
     release(child, Gate::Maps, &mut steps);
+    // A scope is of processes that are there; the child prepares its root meanwhile.
+    if let Some(start) = groups.start_unit() {
+        steps.push(planned(start, groups.origin()));
+        steps.extend(groups.create_steps());
+    }
     if groups.joins() {
         steps.push(planned(HostStep::JoinCgroup, groups.origin()));
     }

@@ -64,6 +64,8 @@ pub struct HostFacts {
     pub cgroups: cgroup::Layout,
     /// The caller's own cgroups.
     pub own_cgroups: cgroup::OwnCgroups,
+    /// The systemd that keeps the hierarchies, if it is to be asked.
+    pub systemd: cgroup::systemd::Systemd,
     /// AppArmor is enabled.
     pub apparmor: bool,
     /// SELinux is enabled.
@@ -95,6 +97,8 @@ pub struct Options {
     pub detach_start: bool,
     /// The process goes on to execve without waiting for a word of the parent: exec, where the parent has nothing to set.
     pub no_ready: bool,
+    /// `--systemd-cgroup`: the container is a unit of systemd's.
+    pub systemd_cgroup: bool,
     /// `--ignore-unsupported`: what is not built yet becomes a warning.
     pub ignore_unsupported: bool,
 }

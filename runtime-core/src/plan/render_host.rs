@@ -2,6 +2,7 @@
 
 use super::render::{Words, hook_words, plain, with};
 use super::{Gate, HostStep, IdMaps, IntelRdt, Plan, words};
+use crate::cgroup::systemd::Value;
 use crate::cgroup::{Access, DeviceKind, DeviceRule, Limit, Missing, Placement};
 
 pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
@@ -22,6 +23,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
         HostStep::Listen => plain("Listen"),
         HostStep::Clone => with("Clone", clone(plan)),
         HostStep::RecordProcess => plain("RecordProcess"),
+        HostStep::StartUnit { properties } => with("StartUnit", unit_words(properties)),
         HostStep::JoinCgroup => plain("JoinCgroup"),
         HostStep::JoinIntelRdt => plain("JoinIntelRdt"),
         HostStep::CgroupDevices { rules } => with("CgroupDevices", device_rules(rules)),
@@ -101,6 +103,11 @@ fn clone(plan: &Plan) -> String {
 
 fn device_rules(rules: &[DeviceRule]) -> String {
     rules.iter().map(device_rule).collect::<Vec<_>>().join("; ")
+}
+
+/// `Delegate=true; TasksMax=100`
+fn unit_words(properties: &[(String, Value)]) -> String {
+    properties.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
 }
 
 /// `pids.max=100`; what is written instead of a file that is not there comes after a bar.

@@ -211,6 +211,11 @@ pub enum HostStep {
         /// Hard limit.
         hard: u64,
     },
+    /// Has systemd start the container's unit, with the process in it.
+    StartUnit {
+        /// What the unit is asked to be, besides having the process in it.
+        properties: Vec<(String, cgroup::systemd::Value)>,
+    },
     /// Moves the process into its cgroups.
     JoinCgroup,
     /// Applies `linux.resources.devices`.
