@@ -7,15 +7,24 @@ use super::place::{Group, Placement};
 
 impl Placement {
     /// Writes limits over those in effect.  If the kernel refuses one, those that were written before it are set back, as far
-    /// as they can be: what cannot is told by a warning.
+    /// as they can be: what cannot is told by a warning.  Where systemd keeps the groups it is told first, as it rounds what the
+    /// files then get exactly, and would write the old values again one day.
     ///
     /// # Errors
     /// That of the limit which was refused.
     pub fn update(&self, limits: &Limits) -> Result<(), CgroupError> {
+        let before: Vec<Limit> = match self.unit() {
+            Some(_) => limits.limits.iter().map(|limit| self.in_effect(limit)).collect(),
+            None => Vec::new(),
+        };
+        self.set_unit(&limits.limits)?;
         let mut done = Vec::new();
         for limit in &limits.limits {
             done.push(self.in_effect(limit));
             if let Err(error) = self.apply_limit(limit) {
+                if let Err(error) = self.set_unit(&before) {
+                    log::warn!("cannot set back what the update has changed: {error}");
+                }
                 self.set_back(&done);
                 return Err(error);
             }
