@@ -413,9 +413,8 @@ impl Parent<'_> {
     /// files.  To be moved by us costs a grace period of RCU ([`Placement::task_files`]).
     fn ways_into_cgroup(&mut self) -> Result<(Option<OwnedFd>, Vec<OwnedFd>), Error> {
         let Some(placement) = &self.cgroup else { return Ok((None, Vec::new())) };
-        // There is no group yet, or one that the manager may have to let us into.
-        let rootless = self.record.is_none() && !nix::unistd::geteuid().is_root();
-        if self.makes_unit() || (placement.unit().is_some() && rootless) {
+        // There is no group yet: systemd makes it around the process.
+        if self.makes_unit() {
             return Ok((None, Vec::new()));
         }
         // Before 5.16 the kernel asks who writes to `tasks` and not who has opened it, and in a user namespace we are nobody:
