@@ -35,6 +35,10 @@ bench: ## compare orlop with runc and crun on the same bundles (root)
 build: ## build the release binaries: orlop and containerd-shim-orlop-v2
 	cargo build --release -p orlop -p containerd-shim-orlop-v2
 
+.PHONY: docs
+docs: ## write the manual pages and the completions of bash, zsh and fish to dist/, from the command's own tables
+	cargo run -q -p orlop --bin orlop-docs -- dist
+
 .PHONY: install
 install: ## after make build: install the binaries below PREFIX (/usr/local); DESTDIR goes before it
 	@scripts/install "$(DESTDIR)$(PREFIX)"
