@@ -297,6 +297,8 @@ fn ps_of_an_ordinary_users_container() {
     assert_eq!(listed, json!([pid(&container)]));
     let paused = container.runtime(&["pause", &container.id]);
     assert!(paused.status.success() || paused.stderr.contains("no cgroup of its own"), "{paused}");
+    let updated = container.runtime(&["update", "--pids-limit", "9", &container.id]);
+    assert!(updated.status.success() || updated.stderr.contains("no cgroup of its own"), "{updated}");
     let output = container.runtime(&["events", "--stats", &container.id]);
     assert!(output.status.success() || output.stderr.contains("no cgroup of its own"), "{output}");
 }

@@ -78,7 +78,13 @@ impl Container {
 /// Puts limits into effect.
 fn apply(state: &State, resources: &LinuxResources, large: &BTreeMap<usize, u64>) -> Result<(), Error> {
     let placement = state.cgroup.clone().unwrap_or_default();
-    let limits = compile_limits(resources, large, &placement).map_err(|faults| SpecError { faults })?;
+    let limits = compile_limits(resources, large, &placement).map_err(|faults| {
+        if placement.groups().is_empty() {
+            let message = "cannot update: the container has no cgroup of its own that could have limits";
+            return Error::new(ErrorKind::InvalidState, message);
+        }
+        SpecError { faults }.into()
+    })?;
     for warning in &limits.warnings {
         log::warn!("{warning}");
     }
