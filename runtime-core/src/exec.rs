@@ -117,15 +117,18 @@ fn exec(dir: &ContainerDir, state: &State, mut options: ExecOptions) -> Result<P
     }
     let result = launch_in(state, &init, &mut options);
     // It ended meanwhile: that is the reason, and what was seen of it (a namespace without processes, a cgroup that is gone) is not.
-    result.map_err(|error| match has_ended(&init) {
-        true if error.kind() != ErrorKind::ExecutableNotFound => stopped(),
+    result.map_err(|error| match error.kind() {
+        ErrorKind::Launch | ErrorKind::Host if has_ended(&init) => stopped(),
         _ => error,
     })
 }
 
+/// Whether a process has ended, or is about to: it leaves its namespaces (and setns finds none) some moments before its pidfd tells of
+/// the end.
 fn has_ended(init: &OwnedFd) -> bool {
+    const MOMENTS_MS: u8 = 20;
     let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+    poll(&mut fds, PollTimeout::from(MOMENTS_MS)) == Ok(1)
 }
 
 fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result<Process, Error> {
