@@ -153,6 +153,7 @@ fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result
         stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
         preserve_fds: options.preserve_fds,
         observe: options.observe,
+        start_at_once: false,
         observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
         target: Some(init.as_fd()),
         cgroup,

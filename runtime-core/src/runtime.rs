@@ -147,7 +147,7 @@ impl Runtime {
     /// When the configuration is wrong, the id is taken, or the kernel refuses a step.  Nothing is left then.
     pub fn create(&self, mut options: CreateOptions) -> Result<Container, Error> {
         let compiled = compile(&mut options, true)?;
-        let (dir, state, launched) = self.launch(&compiled, &mut options)?;
+        let (dir, state, launched) = self.launch(&compiled, &mut options, true)?;
         let container = Container::new(&self.root, &dir, &state, Some(launched.child));
         drop(dir);
         Ok(container)
@@ -159,7 +159,7 @@ impl Runtime {
     /// As for [`Runtime::create`], and when the program cannot be executed.
     pub fn run(&self, mut options: CreateOptions) -> Result<(Container, Process), Error> {
         let compiled = compile(&mut options, false)?;
-        let (dir, mut state, launched) = self.launch(&compiled, &mut options)?;
+        let (dir, mut state, launched) = self.launch(&compiled, &mut options, false)?;
         let started = self.start_launched(&compiled, &mut options, &dir, &mut state, launched);
         match started {
             Ok(process) => {
@@ -199,6 +199,7 @@ impl Runtime {
         &self,
         compiled: &Compiled,
         options: &mut CreateOptions,
+        detach_start: bool,
     ) -> Result<(ContainerDir, State, Launched), Error> {
         let dir = StateRoot::open(&self.root)?.reserve(&options.id)?;
         let mut state = new_state(compiled, options);
@@ -208,6 +209,10 @@ impl Runtime {
             stdio: options.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd)),
             preserve_fds: options.preserve_fds + options.listen_fds,
             observe: options.observe,
+            start_at_once: !detach_start
+                && options.observe == Observe::No
+                && observer.is_none()
+                && state.start_container.is_empty(),
             observer: observer.as_mut().map(|o| &mut **o as &mut Observer<'_>),
             ..Inputs::default()
         };
@@ -235,6 +240,7 @@ impl Runtime {
         launched: Launched,
     ) -> Result<Process, Error> {
         crate::container::run_start_hooks(state, &launched.child)?;
+        // Where nothing had to be done first, its execve is under way beside us.
         state.phase = Phase::Running;
         dir.save(state)?;
         let lockstep = options.observe == Observe::Lockstep;

@@ -51,6 +51,8 @@ pub struct Inputs<'a> {
     pub preserve_fds: u32,
     /// How much is told to the observer.
     pub observe: Observe,
+    /// Nothing has to be done between the child's last step and execve: it is told to go on before it asks.
+    pub start_at_once: bool,
     /// The observer.
     pub observer: Option<&'a mut Observer<'a>>,
     /// For a process in an existing container: its pidfd, which stands for all namespaces.

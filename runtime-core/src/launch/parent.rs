@@ -33,6 +33,8 @@ pub struct Launched {
     stage: Stage,
     /// What the process said before the stage that made it came to tell of it: they run side by side.
     early: VecDeque<FromChild>,
+    /// It was told to run the program, and will read so when it is ready.
+    start_said: bool,
 }
 
 /// The parent half at work.
@@ -135,7 +137,7 @@ impl Parent<'_> {
             }
             HostStep::Release(gate) => self.release(*gate),
             HostStep::AwaitHooks => self.pump(|m| *m == FromChild::AtHooks),
-            HostStep::AwaitReady => self.pump(|m| *m == FromChild::Ready),
+            HostStep::AwaitReady => self.await_ready(),
             HostStep::Hooks { kind, hooks } => self.run_hooks(*kind, hooks),
             HostStep::RecordCreated => self.record_phase(Phase::Created),
             _ => self.step_of_resources(step),
@@ -398,7 +400,7 @@ impl Parent<'_> {
         let child = result.map_err(what)?;
         drop(childs_end);
         let stage = if staged { Stage::Joining } else { Stage::Walking { hooks: true } };
-        self.launched = Some(Launched { child, sync, stage, early: VecDeque::new() });
+        self.launched = Some(Launched { child, sync, stage, early: VecDeque::new(), start_said: false });
         returned.map_err(what)?;
         if staged {
             self.adopt()?;
@@ -484,6 +486,13 @@ impl Parent<'_> {
         // A child that is gone has left a report, or its end of the pair closed: the next wait tells.
         let _ = launched.say(FromParent::Go(gate));
         Ok(())
+    }
+
+    fn await_ready(&mut self) -> Result<(), Error> {
+        if let Some(launched) = self.launched.as_mut().filter(|_| self.inputs.start_at_once) {
+            launched.say_start();
+        }
+        self.pump(|m| *m == FromChild::Ready)
     }
 
     fn run_hooks(&mut self, kind: HookKind, hooks: &[Hook]) -> Result<(), Error> {
@@ -607,6 +616,12 @@ impl Launched {
         super::protocol::send(Fd::from(&self.sync), &message.encode())
     }
 
+    fn say_start(&mut self) {
+        self.start_said = true;
+        // A child that died meanwhile is told by its silence.
+        let _ = self.say(FromParent::Start);
+    }
+
     /// The child's next record in the order of the protocol; `None` at the end of the file.
     fn hear(&mut self) -> Result<Option<FromChild>, Error> {
         let joining = self.stage == Stage::Joining;
@@ -664,9 +679,8 @@ impl Launched {
         lockstep: bool,
     ) -> Result<Child, Error> {
         // One that does not wait (exec with nothing left to do for us) needs no word.
-        if self.stage == Stage::Ready {
-            // A child that died meanwhile is told by its silence below.
-            let _ = self.say(FromParent::Start);
+        if self.stage == Stage::Ready && !self.start_said {
+            self.say_start();
         }
         self.stage = Stage::Started;
         let mut last = sys::clock_ns();
