@@ -84,6 +84,8 @@ pub struct State {
     late: [Option<Fd>; 16],
     /// Index of the program among the candidates.
     executable: usize,
+    /// The last step that made an entry of a directory, and that directory: the next one often goes on there.
+    directory: Option<(usize, Fd)>,
     /// Where a failure is reported: the pair, or `start`'s connection.
     report: Option<Fd>,
     /// Index of the step at work.

@@ -69,24 +69,25 @@ fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<Fd>> {
         Err(e) if e.errno == libc::ENOENT => return Ok(None),
         r => r?,
     };
-    let name = PathBuffer::from(name)?;
-    let made = match read_link(directory, &name)? {
-        Some(_) => None,
-        None => Some(make(directory, name.as_c_str(), kind)?),
-    };
+    let made = make_new(directory, PathBuffer::from(name)?.as_c_str(), kind)?;
     sys::close(directory);
     Ok(made)
 }
 
-/// Opens the directory that `path` lies in, creating what is missing, and returns it with the last component.
-pub fn parent(root: Fd, path: &CStr) -> Result<(Fd, &CStr)> {
+/// What is before the last slash of `path`, and the last component.
+pub fn split(path: &CStr) -> (&[u8], &CStr) {
     let bytes = path.to_bytes_with_nul();
     let slash = bytes.iter().rposition(|b| *b == b'/');
     let name = bytes.get(slash.map_or(0, |s| s + 1)..).unwrap_or_default();
     let name = CStr::from_bytes_with_nul(name).unwrap_or_default();
-    let mut directory = PathBuffer::from(bytes.get(..slash.unwrap_or(0)).unwrap_or_default())?;
-    directory.push(b"/")?;
-    Ok((locate_or_create(root, directory.as_c_str(), Kind::Directory)?, name))
+    (bytes.get(..slash.unwrap_or(0)).unwrap_or_default(), name)
+}
+
+/// Opens `directory`, the part before a slash, creating what is missing.
+pub fn parent(root: Fd, directory: &[u8]) -> Result<Fd> {
+    let mut path = PathBuffer::from(directory)?;
+    path.push(b"/")?;
+    locate_or_create(root, path.as_c_str(), Kind::Directory)
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is no heap to put it on")]
@@ -151,6 +152,19 @@ fn redirect(prefix: &PathBuffer, target: &PathBuffer, rest: &[u8]) -> Result<Pat
     path.push(b"/")?;
     path.push(rest)?;
     Ok(path)
+}
+
+/// Makes one entry that is not there and opens it; `None` where there is one, which can be a dangling link only.
+fn make_new(directory: Fd, name: &CStr, kind: Kind) -> Result<Option<Fd>> {
+    let opened = match kind {
+        Kind::Directory => sys::mkdirat(directory, name, 0o755)
+            .and_then(|()| sys::openat(directory, name, O_PATH | O_NOFOLLOW | O_DIRECTORY, 0)),
+        Kind::File => make(directory, name, kind),
+    };
+    match opened {
+        Err(e) if e.errno == libc::EEXIST => Ok(None),
+        r => r.map(Some),
+    }
 }
 
 /// Makes one entry and opens it.  Somebody else may have made it meanwhile, but never as a symbolic link that we follow.

@@ -3,7 +3,7 @@
 use super::Context;
 use super::mounts;
 use super::path::{self, Kind};
-use crate::plan::Device;
+use crate::plan::{ChildStep, Device};
 use crate::sys::{self, Call, Fd, MountAttr, Result, SysError, attr};
 use core::ffi::CStr;
 use libc::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, O_DIRECTORY, O_PATH};
@@ -62,12 +62,37 @@ pub fn make_directory(cx: &Context<'_>, directory: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// The directory that `path` lies in, made if it is missing, and the last component.
+///
+/// Of several steps in a row for the same directory the first one resolves it; it stays open for the others.
+fn entry<'d>(cx: &mut Context<'_>, path: &'d CStr) -> Result<(Fd, &'d CStr)> {
+    let (directory, name) = path::split(path);
+    let before = cx.state.directory.filter(|(step, _)| step + 1 == cx.state.at);
+    let place_before = before.and_then(|(step, _)| match &cx.steps.get(step)?.step {
+        ChildStep::Device(device) => Some(path::split(&device.path).0),
+        ChildStep::Symlink { path, .. } => Some(path::split(path).0),
+        _ => None,
+    });
+    let fd = match before {
+        Some((_, fd)) if place_before == Some(directory) => fd,
+        _ => {
+            let fd = path::parent(cx.root(), directory)?;
+            if let Some((_, old)) = cx.state.directory {
+                sys::close(old);
+            }
+            fd
+        }
+    };
+    cx.state.directory = Some((cx.state.at, fd));
+    Ok((fd, name))
+}
+
 /// Makes a device node, or shows the host's.
-pub fn device(cx: &Context<'_>, d: &Device) -> Result<()> {
+pub fn device(cx: &mut Context<'_>, d: &Device) -> Result<()> {
     if d.bind {
         return bind_device(cx, d);
     }
-    let (parent, name) = path::parent(cx.root(), &d.path)?;
+    let (parent, name) = entry(cx, &d.path)?;
     match sys::mknodat(parent, name, d.mode, d.dev) {
         Ok(()) => {}
         Err(e) if e.errno == libc::EEXIST => return same_device(parent, name, d, e),
@@ -78,7 +103,6 @@ pub fn device(cx: &Context<'_>, d: &Device) -> Result<()> {
     if d.uid != 0 || d.gid != 0 {
         sys::fchownat(parent, name, d.uid, d.gid, AT_SYMLINK_NOFOLLOW)?;
     }
-    sys::close(parent);
     Ok(())
 }
 
@@ -87,7 +111,6 @@ fn same_device(parent: Fd, name: &CStr, d: &Device, exists: SysError) -> Result<
     let there = sys::statx(parent, name, AT_SYMLINK_NOFOLLOW)?;
     let fifo = there.file_type() == libc::S_IFIFO;
     if there.file_type() == d.mode & libc::S_IFMT && (fifo || there.rdev == d.dev) {
-        sys::close(parent);
         return Ok(());
     }
     Err(exists)
@@ -107,13 +130,12 @@ fn bind_device(cx: &Context<'_>, d: &Device) -> Result<()> {
 }
 
 /// Makes a symbolic link, unless something of that name is there.
-pub fn symlink(cx: &Context<'_>, target: &CStr, link: &CStr) -> Result<()> {
-    let (parent, name) = path::parent(cx.root(), link)?;
+pub fn symlink(cx: &mut Context<'_>, target: &CStr, link: &CStr) -> Result<()> {
+    let (parent, name) = entry(cx, link)?;
     match sys::symlinkat(target, parent, name) {
-        Err(e) if e.errno != libc::EEXIST => return Err(e),
-        _ => sys::close(parent),
+        Err(e) if e.errno != libc::EEXIST => Err(e),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Makes the root file system the root, and detaches the old one.
