@@ -75,6 +75,16 @@ impl Abi {
         }
     }
 
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::X86 => "x86",
+            Self::X32 => "x32",
+            Self::Aarch64 => "aarch64",
+            Self::Arm => "arm",
+        }
+    }
+
     pub(super) const fn width(self) -> Width {
         match self {
             Self::X86_64 | Self::Aarch64 => Width::W64,

@@ -70,6 +70,9 @@ impl Test {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fact(pub(super) Test, pub(super) bool);
 
+/// So many tests are skipped at once.  More would be right, too, but take time that grows with the square of the rules.
+const FURTHEST: usize = 64;
+
 /// A node, by its place in the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Id(u32);
@@ -119,7 +122,8 @@ impl Graph {
 
     /// Where `id` leads, past the tests at its head that `facts` decide.
     pub(super) fn skip(&self, mut id: Id, facts: &[Fact]) -> Id {
-        while let Node::Branch { test, yes, no } = self.node(id) {
+        for _ in 0..FURTHEST {
+            let Node::Branch { test, yes, no } = self.node(id) else { break };
             let Some(outcome) = facts.iter().find_map(|fact| test.given(*fact)) else { break };
             id = if outcome { yes } else { no };
         }

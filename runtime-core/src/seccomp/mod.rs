@@ -5,6 +5,7 @@
 mod abi;
 mod action;
 mod condition;
+mod describe;
 mod emit;
 mod graph;
 mod order;
@@ -50,11 +51,7 @@ impl Filter {
     /// What the filter does, in lines for people.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
-        self.program
-            .iter()
-            .enumerate()
-            .map(|(index, op)| format!("{index:4}  {:#04x} {:3} {:3} {:#010x}", op.code, op.jt, op.jf, op.k))
-            .collect()
+        describe::describe(&self.program)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The system calls of every ABI: names to numbers and back.  The table is written by `build.rs`.
 
 use super::abi::Abi;
+use std::collections::BTreeMap;
 
 /// One name; it is `NAMES[start..start + len]`.
 struct Entry {
@@ -29,6 +30,18 @@ impl Call {
     pub(super) fn find(name: &str) -> Option<Self> {
         let index = ENTRIES.binary_search_by(|entry| entry.name().cmp(name)).ok()?;
         ENTRIES.get(index).map(Self)
+    }
+
+    /// The names of `abi`'s calls, by their numbers without the bit of x32; of several names the first.
+    pub(super) fn names(abi: Abi) -> BTreeMap<u32, &'static str> {
+        let mut names = BTreeMap::new();
+        for entry in &ENTRIES {
+            let number = entry.numbers[abi as usize];
+            if number != ABSENT {
+                names.entry(number).or_insert_with(|| entry.name());
+            }
+        }
+        names
     }
 
     /// Its number as the filter sees it, with the bit of x32.
