@@ -200,7 +200,7 @@ pub fn on_terminal(command: &mut Command) -> &mut Command {
 
 /// Receives one descriptor and the bytes beside it from a connected socket.
 pub fn receive_descriptor(socket: &UnixStream) -> io::Result<(OwnedFd, Vec<u8>)> {
-    let mut bytes = [0u8; 256];
+    let mut bytes = [0u8; 4096];
     let mut control = nix::cmsg_space!([RawFd; 4]);
     let mut parts = [io::IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -250,4 +250,87 @@ pub fn has_mount_setattr() -> bool {
     // SAFETY: the descriptor and the size are wrong, so the kernel refuses before it reads a structure.
     let ret = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, 0, 0) };
     check(ret).is_err_and(|error| error.raw_os_error() != Some(libc::ENOSYS))
+}
+
+/// A system call by its number.
+///
+/// For calls that ignore their arguments or take numbers: what they do to the caller's memory is not known here.
+pub fn raw_call(number: u64, arguments: [u64; 6]) -> io::Result<i64> {
+    let [a, b, c, d, e, f] = arguments;
+    let number = c_long::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: only the probe calls this, with what its test asks for: calls without effect on memory.
+    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+}
+
+/// A system call without arguments by the gate of 32-bit programs.
+#[cfg(target_arch = "x86_64")]
+pub fn raw_call_32(number: u32) -> io::Result<i64> {
+    let answer: i32;
+    // SAFETY: the gate takes the number in eax and changes r8 to r11 besides; only calls that take no argument are made.
+    unsafe {
+        std::arch::asm!(
+            "int 0x80", inlateout("eax") number => answer,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    if answer < 0 { Err(io::Error::from_raw_os_error(-answer)) } else { Ok(answer.into()) }
+}
+
+/// Other machines have none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn raw_call_32(_: u32) -> io::Result<i64> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// A call that waits for the answer of a seccomp agent.
+#[derive(Debug, Clone, Copy)]
+pub struct Notified {
+    id: u64,
+    /// Its number.
+    pub number: c_long,
+}
+
+/// The answer of a seccomp agent.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// Let it happen.
+    Continue,
+    /// It fails with this errno.
+    Fail(c_int),
+    /// It returns this.
+    Return(i64),
+}
+
+/// Waits for the next call; `ENOENT` when its process has gone.
+pub fn next_notified(listener: BorrowedFd<'_>) -> io::Result<Notified> {
+    const SECCOMP_IOCTL_NOTIF_RECV: c_ulong = 0xc050_2100;
+    // id; pid, flags; nr, arch; instruction pointer, arguments
+    let mut notification = [0u64; 10];
+    // SAFETY: the kernel writes one struct seccomp_notif, 80 bytes.
+    let ret = unsafe {
+        libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_RECV as _, notification.as_mut_ptr())
+    };
+    check(c_long::from(ret))?;
+    Ok(Notified { id: notification[0], number: (notification[2] & 0xffff_ffff).try_into().unwrap_or(-1) })
+}
+
+/// Answers.
+pub fn answer_notified(listener: BorrowedFd<'_>, notified: Notified, answer: Answer) -> io::Result<()> {
+    const SECCOMP_IOCTL_NOTIF_SEND: c_ulong = 0xc018_2101;
+    #[repr(C)]
+    struct Response {
+        id: u64,
+        val: i64,
+        error: i32,
+        flags: u32,
+    }
+    let (val, error, flags) = match answer {
+        Answer::Continue => (0, 0, 1),
+        Answer::Fail(errno) => (0, -errno, 0),
+        Answer::Return(value) => (value, 0, 0),
+    };
+    let mut response = Response { id: notified.id, val, error, flags };
+    // SAFETY: the kernel reads one struct seccomp_notif_resp.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
+    check(c_long::from(ret)).map(drop)
 }

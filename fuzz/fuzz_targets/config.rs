@@ -34,7 +34,6 @@ fn compile(loaded: &Loaded, facts: &HostFacts) {
         notify_socket: Some("/run/orlop/notify/s".into()),
         listen_fds: 1,
         detach_start: true,
-        ignore_unsupported: true,
         ..Options::default()
     };
     let first = match plan::compile(loaded, facts, &options) {

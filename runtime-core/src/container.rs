@@ -6,14 +6,16 @@ mod update;
 pub use update::Update;
 
 use crate::error::{Error, ErrorKind};
-use crate::launch::explain::explain_execute;
+use crate::launch::explain::{explain_started, silence};
 use crate::launch::hooks::{self, HookPlace};
+use crate::launch::listener::Agent;
 use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
+use crate::launch::receive_fd;
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
-use crate::plan::{self, HookKind, Namespace};
+use crate::plan::{self, Gate, HookKind, Namespace};
 use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot};
 use crate::status::{ContainerState, Status, oci_state};
-use crate::sys::{self, Child, Fd};
+use crate::sys::{self, Call, Child, Fd, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -113,7 +115,7 @@ impl Container {
         let pidfd = open_init(&state)?.ok_or_else(|| self.not_running())?;
         let child = Child { pid: state.pid.unwrap_or(0), pidfd };
         run_start_hooks(&state, &child).inspect_err(|_| end_init(&child.pidfd))?;
-        send_start(&dir, &state)?;
+        send_start(&dir, &state, &child)?;
         state.phase = Phase::Running;
         dir.save(&state)?;
         let _ = sys::unlinkat(Fd::from(dir.dir_fd()), start_socket_name(), 0);
@@ -246,27 +248,51 @@ fn connect_start(dir: &ContainerDir) -> Result<OwnedFd, Error> {
 }
 
 /// Tells the waiting process to run the program, and waits until it does.
-fn send_start(dir: &ContainerDir, state: &State) -> Result<(), Error> {
+fn send_start(dir: &ContainerDir, state: &State, child: &Child) -> Result<(), Error> {
+    let mut agent = None;
+    if let Some(listener) = state.exec.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref()) {
+        // Before it begins: without an agent the program would hang in the first call that is notified.
+        let connected = Agent::connect(listener, state, Status::Created, child.pid);
+        agent = Some(connected.inspect_err(|_| end_init(&child.pidfd))?);
+    }
     let connection = connect_start(dir)?;
     let what = |e| Error::because(ErrorKind::Launch, "start the container's process", e);
     protocol::send(Fd::from(&connection), &FromParent::Start.encode()).map_err(what)?;
-    let mut record = [0; SIZE];
-    let n = match sys::read(Fd::from(&connection), &mut record) {
-        // It ended without having heard us; what it said itself comes after.
-        Err(e) if e.errno == libc::ECONNRESET => match sys::read(Fd::from(&connection), &mut record) {
-            Ok(n) if n > 0 => n,
-            _ => return Err(what(e)),
-        },
-        r => r.map_err(what)?,
-    };
-    match record.get(..n).and_then(FromChild::decode) {
-        Some(FromChild::Failed { error, .. }) => {
-            let args = state.exec.process.as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
-            let name = args.first().map_or("", String::as_str);
-            Err(explain_execute(name, !name.contains('/'), error))
+    loop {
+        let (record, listener) = hear_started(&connection, agent.is_some()).map_err(what)?;
+        match (record, listener, agent.take()) {
+            (Some(FromChild::Failed { error, .. }), ..) => {
+                let args = state.exec.process.as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
+                return Err(explain_started(args.first().map_or("", String::as_str), error));
+            }
+            (Some(FromChild::Listener), Some(listener), Some(agent)) => {
+                agent.tell(&listener).inspect_err(|_| end_init(&child.pidfd))?;
+                // One that is gone is told by its silence.
+                let _ = protocol::send(Fd::from(&connection), &FromParent::Go(Gate::Listener).encode());
+            }
+            _ => return silence(state.exec.seccomp.is_some(), child).map_or(Ok(()), Err),
         }
-        _ => Ok(()),
     }
+}
+
+/// What the process says after `Start`, and the descriptor that comes with it; nothing at the end of the connection.
+fn hear_started(
+    connection: &OwnedFd,
+    descriptor: bool,
+) -> Result<(Option<FromChild>, Option<OwnedFd>), SysError> {
+    let mut record = [0; SIZE];
+    let mut read = || match descriptor {
+        true => {
+            receive_fd(connection, &mut record).map_err(|e| SysError { call: Call::Recvmsg, errno: e as i32 })
+        }
+        false => sys::read(Fd::from(connection), &mut record).map(|n| (n, None)),
+    };
+    let (n, fd) = match read() {
+        // It ended without having heard us; what it said itself comes after.
+        Err(e) if e.errno == libc::ECONNRESET => read().and_then(|r| if r.0 > 0 { Ok(r) } else { Err(e) })?,
+        r => r?,
+    };
+    Ok((record.get(..n).and_then(FromChild::decode), fd))
 }
 
 /// Runs the startContainer hooks; a failure stops the container (runtime.md, "Lifecycle").

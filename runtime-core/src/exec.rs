@@ -9,10 +9,12 @@ use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::Observe;
 use crate::launch::inputs::{Inputs, Observer};
+use crate::launch::listener::Agent;
 use crate::launch::parent::launch;
 use crate::plan::{self, ExecTarget, Namespace, Options};
 use crate::process::Process;
 use crate::runtime::{Runtime, StepObserver, check_preserved};
+use crate::seccomp::Filter;
 use crate::state::{ContainerDir, State};
 use crate::status::Status;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -115,7 +117,7 @@ fn exec(dir: &ContainerDir, state: &State, mut options: ExecOptions) -> Result<P
         }
         _ => {}
     }
-    let result = launch_in(state, &init, &mut options);
+    let result = launch_in(dir, state, &init, &mut options);
     // It ended meanwhile: that is the reason, and what was seen of it (a namespace without processes, a cgroup that is gone) is not.
     result.map_err(|error| match error.kind() {
         ErrorKind::Launch | ErrorKind::Host if has_ended(&init) => stopped(),
@@ -131,7 +133,12 @@ fn has_ended(init: &OwnedFd) -> bool {
     poll(&mut fds, PollTimeout::from(MOMENTS_MS)) == Ok(1)
 }
 
-fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result<Process, Error> {
+fn launch_in(
+    dir: &ContainerDir,
+    state: &State,
+    init: &OwnedFd,
+    options: &mut ExecOptions,
+) -> Result<Process, Error> {
     let process = merge(state, options)?;
     check_preserved(options.preserve_fds)?;
     let facts = host::gather_for(&process);
@@ -142,7 +149,9 @@ fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result
         preserve_fds: options.preserve_fds,
         ..Options::default()
     };
-    let plan = plan::compile_exec(&process, &target_of(state), &facts, &plan_options)?;
+    let mut target = target_of(state);
+    confine(dir, state, &mut target)?;
+    let plan = plan::compile_exec(&process, &target, &facts, &plan_options)?;
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
@@ -161,7 +170,11 @@ fn launch_in(state: &State, init: &OwnedFd, options: &mut ExecOptions) -> Result
         init: state.pid.filter(|_| options.cgroups.is_empty()),
         intel_rdt: state.intel_rdt.clone(),
     };
-    let launched = launch(&plan, None, inputs)?;
+    let mut launched = launch(&plan, None, inputs)?;
+    if let Some(listener) = &plan.listener {
+        let agent = Agent::connect(listener, state, Status::Running, launched.child.pid);
+        launched.agent = Some(agent.inspect_err(|_| launched.end())?);
+    }
     let observer = observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
     launched.start(&plan, observer, options.observe == Observe::Lockstep).map(Process::new)
 }
@@ -272,7 +285,18 @@ fn target_of(state: &State) -> ExecTarget {
         intel_rdt: state.intel_rdt.is_some(),
         no_new_keyring: state.exec.no_new_keyring,
         namespaces,
+        ..ExecTarget::default()
     }
+}
+
+/// The container's seccomp filter, as it was compiled when the container was made.
+fn confine(dir: &ContainerDir, state: &State, target: &mut ExecTarget) -> Result<(), Error> {
+    let Some(seccomp) = &state.exec.seccomp else { return Ok(()) };
+    let program = dir.load_filter()?;
+    let filter = Filter { program, flags: seccomp.flags, warnings: Vec::new(), unknown: Vec::new() };
+    target.seccomp = Some(filter);
+    target.listener.clone_from(&seccomp.listener);
+    Ok(())
 }
 
 fn kind_of(given: LinuxNamespaceType) -> Option<Namespace> {

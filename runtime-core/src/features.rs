@@ -3,7 +3,6 @@
 //! It says what the runtime does, whatever the host offers; `orlop check` tells that.
 
 use crate::plan::{self, HookKind, Namespace};
-use crate::spec::unsupported;
 use crate::status::OCI_VERSION;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -199,17 +198,6 @@ pub fn features() -> Features {
 }
 
 fn seccomp() -> SeccompFeatures {
-    if !filters_are_loaded() {
-        let none = Vec::new;
-        return SeccompFeatures {
-            enabled: false,
-            actions: none(),
-            operators: none(),
-            archs: none(),
-            known_flags: none(),
-            supported_flags: none(),
-        };
-    }
     let kernel = crate::host::kernel();
     SeccompFeatures {
         enabled: true,
@@ -223,15 +211,6 @@ fn seccomp() -> SeccompFeatures {
             .map(|(flag, _)| *flag)
             .collect(),
     }
-}
-
-/// The engine is asked, so that the answer changes with it.
-fn filters_are_loaded() -> bool {
-    let mut spec = oci_spec::runtime::Spec::default();
-    let mut linux = oci_spec::runtime::Linux::default();
-    linux.set_seccomp(Some(oci_spec::runtime::LinuxSeccomp::default()));
-    spec.set_linux(Some(linux));
-    unsupported(&spec).is_empty()
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use crate::container::{Container, teardown};
 use crate::error::{Error, ErrorKind};
 use crate::host;
 use crate::launch::inputs::{Inputs, Observer, Record};
+use crate::launch::listener::Agent;
 use crate::launch::parent::{Launched, launch};
 use crate::launch::{Observe, StepEvent};
 use crate::plan::{self, Options, Plan};
 use crate::process::Process;
 use crate::spec::{self, Loaded};
 use crate::state::{ContainerDir, Phase, State, StateRoot, validate_id};
-use crate::status::ContainerState;
+use crate::status::{ContainerState, Status};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -93,8 +94,6 @@ pub struct CreateOptions {
     /// The container is a unit of systemd's, which makes its cgroups; `linux.cgroupsPath` is `slice:prefix:name` then.  Later
     /// operations need not be told.
     pub systemd_cgroup: bool,
-    /// Turn what is not supported yet into warnings.
-    pub ignore_unsupported: bool,
     /// How much the observer hears.
     pub observe: Observe,
     /// Hears of each step.
@@ -243,6 +242,12 @@ impl Runtime {
         // Where nothing had to be done first, its execve is under way beside us.
         state.phase = Phase::Running;
         dir.save(state)?;
+        let mut launched = launched;
+        if let Some(listener) = &compiled.plan.listener {
+            let pid = launched.child.pid;
+            let agent = Agent::connect(listener, state, Status::Creating, pid);
+            launched.agent = Some(agent.inspect_err(|_| launched.end())?);
+        }
         let lockstep = options.observe == Observe::Lockstep;
         let observer = options.observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
         let child = launched.start(&compiled.plan, observer, lockstep)?;
@@ -271,7 +276,6 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         detach_start,
         no_ready: false,
         systemd_cgroup: options.systemd_cgroup,
-        ignore_unsupported: options.ignore_unsupported,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
     plan.warnings.iter().for_each(|warning| tell(warning));

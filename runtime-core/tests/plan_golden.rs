@@ -463,18 +463,6 @@ fn what_the_command_line_adds() {
     );
 }
 
-#[test]
-fn what_is_not_built_yet() {
-    let config = bare(
-        &["mount"],
-        json!({"linux": {
-            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
-        }}),
-    );
-    case(config.clone()).check("unsupported");
-    case(config).with(|o| o.ignore_unsupported = true).check("unsupported_ignored");
-}
-
 /// Every resource that both versions know.
 fn resources() -> Value {
     let device = |rate: u64| json!([{"major": 8, "minor": 0, "rate": rate}]);

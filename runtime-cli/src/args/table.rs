@@ -37,11 +37,6 @@ const PRESERVE_FDS: Flag = value(
     "N",
     "pass N descriptors more, those after standard error and LISTEN_FDS (default: 0)",
 );
-const IGNORE_UNSUPPORTED: Flag = switch(
-    "ignore-unsupported",
-    None,
-    "warn about what this version does not support yet, instead of refusing it",
-);
 const TRACE: Flag =
     value("trace", None, "FILE", "write the time of every step to this file, for a trace viewer");
 
@@ -113,7 +108,6 @@ const RUN: Command = Command {
         switch("no-subreaper", None, "do not adopt the container's orphaned processes"),
         NO_PIVOT,
         NO_NEW_KEYRING,
-        IGNORE_UNSUPPORTED,
         TRACE,
     ],
 };
@@ -126,17 +120,7 @@ const CREATE: Command = Command {
     at_most: 1,
     until: Flags::Anywhere,
     about: "Leaves a process that has everything set up and waits for \"start\" to run its program.",
-    flags: &[
-        BUNDLE,
-        PID_FILE,
-        CONSOLE_SOCKET,
-        PIDFD_SOCKET,
-        PRESERVE_FDS,
-        NO_PIVOT,
-        NO_NEW_KEYRING,
-        IGNORE_UNSUPPORTED,
-        TRACE,
-    ],
+    flags: &[BUNDLE, PID_FILE, CONSOLE_SOCKET, PIDFD_SOCKET, PRESERVE_FDS, NO_PIVOT, NO_NEW_KEYRING, TRACE],
 };
 
 const START: Command = Command {
@@ -396,6 +380,5 @@ const PLAN: Command = Command {
         NO_PIVOT,
         NO_NEW_KEYRING,
         PRESERVE_FDS,
-        IGNORE_UNSUPPORTED,
     ],
 };

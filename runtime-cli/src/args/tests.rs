@@ -56,7 +56,7 @@ const GOOD: &[(&str, &str)] = &[
     ("run --preserve-fds 3 --pid-file p c1", "--preserve-fds=3 --pid-file=p | c1"),
     ("run --pid-file --detach c1", "--pid-file=--detach | c1"),
     ("run --console-socket /s --pidfd-socket /p c1", "--console-socket=/s --pidfd-socket=/p | c1"),
-    ("run --trace t.json --ignore-unsupported c1", "--trace=t.json --ignore-unsupported | c1"),
+    ("run --trace t.json c1", "--trace=t.json | c1"),
     ("run -- c1", "| c1"),
     ("run -- -c1", "| -c1"),
     ("run -", "| -"),

@@ -47,7 +47,6 @@ impl Launch {
             listen_fdnames,
             notify_socket: relay.as_ref().map(|(relay, _)| relay.socket()),
             systemd_cgroup: context.systemd_cgroup,
-            ignore_unsupported: matches.has("ignore-unsupported"),
             observe: told.observe(),
             observer: told.observer(),
             id,

@@ -3,7 +3,10 @@
 use super::protocol::STAGE;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Plan};
-use crate::sys::{Call, SysError};
+use crate::state::has_executed;
+use crate::sys::{self, Call, Child, Ended, Fd, SysError};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
 
 /// Errors of clone that mean something else than their text.
 pub fn explain_clone(e: SysError) -> String {
@@ -51,10 +54,59 @@ fn explain_errno(step: &ChildStep, e: SysError) -> String {
         }
         (ChildStep::NewKeyring { .. }, _, libc::EDQUOT) => " (the key quota of this user is used up)",
         (ChildStep::Console { .. }, Call::Check, _) => " (/dev/pts/ptmx is not the multiplexer of a devpts)",
+        (ChildStep::Seccomp(_), ..) => explain_filter(e.errno),
         (_, Call::Check, libc::ENXIO) => " (a different device lies there)",
         _ => "",
     };
     format!("{e}{hint}")
+}
+
+/// Error numbers of seccomp(2).
+fn explain_filter(errno: i32) -> &'static str {
+    match errno {
+        libc::EACCES => " (without no_new_privs it takes CAP_SYS_ADMIN)",
+        libc::EBUSY => " (a filter with a listener is in force already: of an outer container?)",
+        libc::EINVAL => " (this kernel lacks a flag or an action of the profile, or seccomp filters)",
+        libc::EAGAIN => {
+            " (a limit on the number of processes is reached, or the scheduling policy allows no thread)"
+        }
+        _ => "",
+    }
+}
+
+/// Why a process that was told to start has fallen silent, when that is not because it runs the program: a seccomp filter that
+/// refuses execve may refuse the calls of a report too, or kill.
+pub fn silence(filtered: bool, child: &Child) -> Option<Error> {
+    if !filtered || has_executed(child.pid) != Some(false) {
+        return None;
+    }
+    // It has closed the connection without having become the program: so it ends.
+    let mut ending = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+    while poll(&mut ending, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
+    let what = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT) {
+        Ok(Some(Ended::Exited(errno))) if errno > 0 => {
+            format!("refused with: {}", nix::errno::Errno::from_raw(errno).desc())
+        }
+        Ok(Some(Ended::Killed(libc::SIGSYS))) => "and the process was killed by its filter (SIGSYS)".into(),
+        Ok(Some(Ended::Killed(signal))) => format!("and the process was killed by signal {signal}"),
+        // Its status is for somebody else (orlop create has ended).
+        _ => "and the process has ended".into(),
+    };
+    let message = format!(
+        "unable to start container process: linux.seccomp: execve, or capset before it, is not allowed: {what}"
+    );
+    Some(Error::new(ErrorKind::Launch, message))
+}
+
+/// A failure after `start`, of which the step is not known, but the call.
+pub fn explain_started(name: &str, e: SysError) -> Error {
+    let hint = match e.call {
+        Call::Seccomp | Call::Clone3 => explain_filter(e.errno),
+        Call::Capset => "",
+        _ => return explain_execute(name, !name.contains('/'), e),
+    };
+    let message = format!("unable to start container process: linux.seccomp: {e}{hint}");
+    Error::new(ErrorKind::Launch, message)
 }
 
 /// The words that engines know for a program that cannot be executed.

@@ -4,11 +4,13 @@
 //! (invariant I9): signals are blocked in this one thread around the clone, and that is all.
 
 use super::child::{Context, Observe, State as ChildState};
+use super::command::receive_fd;
 use super::enter::{self, Visit};
-use super::explain::{broken, explain_clone, explain_failure};
+use super::explain::{broken, explain_clone, explain_failure, silence};
 use super::hooks::{self, HookPlace};
 use super::idmap;
 use super::inputs::{Half, Inputs, Observer, Record, StepEvent};
+use super::listener::{self, Agent};
 use super::netdev;
 use super::procfs::TrustedProc;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
@@ -17,8 +19,8 @@ use crate::cgroup::{self, Created, Need, Placement};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Gate, Hook, HookKind, HostStep, IdMaps, Namespace, Plan};
 use crate::spec::{SysctlOwner, sysctl_owner};
-use crate::state::{NetDevice, Phase, State};
-use crate::sys::{self, Child, Ended, Fd, MountAttr, SysError};
+use crate::state::{NetDevice, Phase, Seccomp, State};
+use crate::sys::{self, Call, Child, Ended, Fd, MountAttr, SysError, ThreadStack};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 use std::collections::VecDeque;
@@ -31,6 +33,10 @@ pub struct Launched {
     /// The parent's end of the pair.
     sync: OwnedFd,
     stage: Stage,
+    /// Who gets the listener of its filter, when [`Launched::start`] is called.
+    pub agent: Option<Agent>,
+    /// The listener, when it has come.
+    listener: Option<OwnedFd>,
     /// What the process said before the stage that made it came to tell of it: they run side by side.
     early: VecDeque<FromChild>,
     /// It was told to run the program, and will read so when it is ready.
@@ -119,6 +125,7 @@ impl Parent<'_> {
 
     fn step(&mut self, step: &HostStep) -> Result<(), Error> {
         match step {
+            HostStep::CheckListener { path } => listener::check(path),
             HostStep::RecordIntent => self.record_intent(),
             HostStep::OpenNamespace { slot, kind, path } => self.open_namespace(*slot, *kind, path),
             HostStep::OpenTree { slot, source, recursive, idmap } => {
@@ -205,12 +212,21 @@ impl Parent<'_> {
                 _ => {}
             }
         }
+        let seccomp = self.record_filter()?;
         let cgroup = self.cgroup.clone();
         self.save(|state| {
+            state.exec.seccomp = seccomp;
             state.cgroup = cgroup;
             state.net_devices = devices;
             state.intel_rdt = rdt;
         })
+    }
+
+    /// Keeps the filter for processes that are executed in the container later.
+    fn record_filter(&self) -> Result<Option<Seccomp>, Error> {
+        let (Some(filter), Some(record)) = (self.plan.filter(), &self.record) else { return Ok(None) };
+        record.dir.save_filter(&filter.program)?;
+        Ok(Some(Seccomp { flags: filter.flags, listener: self.plan.listener.clone() }))
     }
 
     fn record_phase(&mut self, phase: Phase) -> Result<(), Error> {
@@ -383,6 +399,7 @@ impl Parent<'_> {
             task_files: &task_fds,
             joins_itself: false,
             ignored_signals,
+            stack: self.plan.listener.as_ref().map(|_| ThreadStack::new()),
             observe: self.inputs.observe,
             state: ChildState::default(),
         };
@@ -400,7 +417,7 @@ impl Parent<'_> {
         let child = result.map_err(what)?;
         drop(childs_end);
         let stage = if staged { Stage::Joining } else { Stage::Walking { hooks: true } };
-        self.launched = Some(Launched { child, sync, stage, early: VecDeque::new(), start_said: false });
+        self.launched = Some(Launched::new(child, sync, stage));
         returned.map_err(what)?;
         if staged {
             self.adopt()?;
@@ -656,12 +673,38 @@ impl Launched {
         None
     }
 
+    fn new(child: Child, sync: OwnedFd, stage: Stage) -> Self {
+        Self { child, sync, stage, agent: None, listener: None, early: VecDeque::new(), start_said: false }
+    }
+
+    /// Reads the pair; a descriptor may come, once there is somebody to give it to.
+    fn receive(&mut self, record: &mut [u8]) -> sys::Result<usize> {
+        if self.agent.is_none() {
+            return sys::read(Fd::from(&self.sync), record);
+        }
+        let (n, fd) =
+            receive_fd(&self.sync, record).map_err(|e| SysError { call: Call::Recvmsg, errno: e as i32 })?;
+        self.listener = fd.or(self.listener.take());
+        Ok(n)
+    }
+
+    /// Gives the listener to the agent, and lets the process go on.
+    fn deliver(&mut self) -> Result<(), Error> {
+        let (Some(agent), Some(listener)) = (self.agent.take(), self.listener.take()) else {
+            return Err(broken());
+        };
+        agent.tell(&listener)?;
+        // One that is gone is told by its silence.
+        let _ = self.say(FromParent::Go(Gate::Listener));
+        Ok(())
+    }
+
     /// The next record on the pair.
-    fn read(&self) -> Result<Option<FromChild>, Error> {
+    fn read(&mut self) -> Result<Option<FromChild>, Error> {
         let mut record = [0; SIZE];
-        let n = match sys::read(Fd::from(&self.sync), &mut record) {
+        let n = match self.receive(&mut record) {
             // It ended without having heard our last word.  That is told first, and once; then comes what it said itself.
-            Err(e) if e.errno == libc::ECONNRESET => sys::read(Fd::from(&self.sync), &mut record),
+            Err(e) if e.errno == libc::ECONNRESET => self.receive(&mut record),
             r => r,
         };
         let n = n.map_err(|e| failed("listen to the container's process", e))?;
@@ -682,11 +725,18 @@ impl Launched {
         if self.stage == Stage::Ready && !self.start_said {
             self.say_start();
         }
-        self.stage = Stage::Started;
+        self.stage = Stage::Started { listener: self.agent.is_some() };
         let mut last = sys::clock_ns();
         loop {
             match self.hear() {
-                Ok(None) => return Ok(self.child),
+                Ok(None) => match silence(plan.filter().is_some(), &self.child) {
+                    None => return Ok(self.child),
+                    Some(e) => {
+                        self.end();
+                        return Err(e);
+                    }
+                },
+                Ok(Some(FromChild::Listener)) => self.deliver().inspect_err(|_| self.end())?,
                 Ok(Some(FromChild::StepDone { step, time })) => {
                     if let Some(observer) = &mut observer {
                         let start_ns = std::mem::replace(&mut last, time);

@@ -8,7 +8,7 @@ use crate::sys::socketpair;
 fn at(stage: Stage) -> (Launched, OwnedFd) {
     let (sync, childs_end) = socketpair().unwrap();
     let child = Child { pid: sys::getpid(), pidfd: sys::pidfd_open(sys::getpid()).unwrap() };
-    (Launched { child, sync, stage, early: VecDeque::new(), start_said: false }, childs_end)
+    (Launched::new(child, sync, stage), childs_end)
 }
 
 fn say(end: &OwnedFd, message: FromChild) {

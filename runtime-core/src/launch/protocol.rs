@@ -14,6 +14,8 @@
 //!     | ---- Go(Hooks) ---------------------> |
 //!     | <-------------------------- Ready --- |   all is done but execve
 //!     | ---- Start -------------------------> |   run: here; create: by `start`, over start.sock
+//!     | <------------------ Listener(fd) ---- |   only when calls are notified; by a thread without the filter
+//!     | ---- Go(Listener) ------------------> |   the seccomp agent has it
 //!     | <--------------- end of file -------- |   execve succeeded (the socket is close-on-exec)
 //!     | <------- Failed(step, call, errno) -- |   at any time instead; the child then exits
 //! ```
@@ -46,6 +48,8 @@ pub enum FromChild {
     AtHooks,
     /// All is done but execve.
     Ready,
+    /// The filter is in force; its listener comes with the record (`SCM_RIGHTS`).
+    Listener,
     /// A step failed, and with it the launch.
     Failed {
         /// Index in [`crate::plan::Plan::child`]; [`STAGE`] for the joining before the first.
@@ -105,6 +109,7 @@ impl FromChild {
             Self::AtHooks => (3, 0, 0, 0, 0),
             Self::Ready => (4, 0, 0, 0, 0),
             Self::Failed { step, error } => (5, step, error.call as u16, error.errno, 0),
+            Self::Listener => (6, 0, 0, 0, 0),
         })
     }
 
@@ -118,6 +123,7 @@ impl FromChild {
             3 => Self::AtHooks,
             4 => Self::Ready,
             5 => Self::Failed { step, error: SysError { call: Call::from_number(call)?, errno: value } },
+            6 => Self::Listener,
             _ => return None,
         })
     }
@@ -139,7 +145,7 @@ impl FromParent {
     pub fn decode(record: &[u8]) -> Option<Self> {
         let (kind, gate, ..) = unpack(record)?;
         Some(match kind {
-            1 => Self::Go([Gate::Maps, Gate::Cgroup, Gate::Hooks].into_iter().find(|g| *g as u16 == gate)?),
+            1 => Self::Go(Gate::ALL.into_iter().find(|g| *g as u16 == gate)?),
             2 => Self::Continue,
             3 => Self::Start,
             _ => return None,
@@ -168,7 +174,10 @@ pub enum Stage {
     /// The child waits for start.
     Ready,
     /// Start was said.
-    Started,
+    Started {
+        /// It will send the listener of its filter.
+        listener: bool,
+    },
 }
 
 impl Stage {
@@ -178,7 +187,10 @@ impl Stage {
         match (self, message) {
             (Self::Joining, FromChild::Forked { pid }) if pid > 0 => Some(Self::Walking { hooks: true }),
             (_, FromChild::Failed { .. })
-            | (Self::Walking { .. } | Self::Started, FromChild::StepDone { .. }) => Some(self),
+            | (Self::Walking { .. } | Self::Started { .. }, FromChild::StepDone { .. }) => Some(self),
+            (Self::Started { listener: true }, FromChild::Listener) => {
+                Some(Self::Started { listener: false })
+            }
             (Self::Walking { hooks: true }, FromChild::AtHooks) => Some(Self::Walking { hooks: false }),
             (Self::Walking { .. }, FromChild::Ready) => Some(Self::Ready),
             _ => None,
@@ -198,12 +210,14 @@ mod tests {
             FromChild::StepDone { step: 9, time: u64::MAX - 5 },
             FromChild::AtHooks,
             FromChild::Ready,
+            FromChild::Listener,
             FromChild::Failed { step: STAGE, error },
         ];
         for m in said {
             assert_eq!(FromChild::decode(&m.encode()), Some(m));
         }
-        for m in [FromParent::Go(Gate::Hooks), FromParent::Continue, FromParent::Start] {
+        let gates = Gate::ALL.map(FromParent::Go);
+        for m in gates.into_iter().chain([FromParent::Continue, FromParent::Start]) {
             assert_eq!(FromParent::decode(&m.encode()), Some(m));
         }
     }
@@ -227,6 +241,10 @@ mod tests {
         assert_eq!(Stage::Joining.after(FromChild::Forked { pid: -1 }), None);
         let past_hooks = walking.after(FromChild::AtHooks).unwrap();
         assert_eq!(past_hooks.after(FromChild::AtHooks), None);
+        assert_eq!(walking.after(FromChild::Listener), None);
+        assert_eq!(Stage::Started { listener: false }.after(FromChild::Listener), None);
+        let sent = Stage::Started { listener: true }.after(FromChild::Listener).unwrap();
+        assert_eq!(sent.after(FromChild::Listener), None);
         let error = SysError { call: Call::Read, errno: 5 };
         assert_eq!(Stage::Ready.after(FromChild::Failed { step: 0, error }), Some(Stage::Ready));
     }

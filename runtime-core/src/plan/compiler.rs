@@ -3,10 +3,10 @@
 use super::namespaces::Namespaces;
 use super::{
     ChildStep, Gate, HostFacts, HostStep, Options, Plan, Planned, cgroups, devices, hooks, host, mounts,
-    namespaces, process, rootfs, sysctl,
+    namespaces, process, rootfs, seccomp, sysctl,
 };
 pub(super) use crate::spec::Report;
-use crate::spec::{self, Extras, Fault, Loaded};
+use crate::spec::{Extras, Fault, Loaded};
 use oci_spec::runtime::{Linux, Spec};
 use std::fmt;
 
@@ -83,10 +83,10 @@ pub(super) fn rootless(facts: &HostFacts) -> bool {
 /// Everything that cannot be done on this host, or by this caller, at once.
 pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<Plan, PlanError> {
     let mut report = Report { warnings: loaded.warnings.clone(), ..Report::default() };
-    check_supported(&loaded.spec, options, &mut report);
     let namespaces = namespaces::resolve(&loaded.spec, facts, &mut report);
     let input = Input { spec: &loaded.spec, extras: &loaded.extras, facts, options, namespaces };
 
+    let profile = seccomp::compile(&input, &mut report);
     let groups = cgroups::compile(&input, &mut report);
     let mut steps = Steps::default();
     namespaces::child_steps(&input, &mut steps);
@@ -103,23 +103,14 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
     rootfs::propagate(&input, &mut steps);
     let mut plan =
         Plan { clone: namespaces::clone_spec(&input, &groups, mounted.trees.len()), ..Plan::default() };
-    plan.program = process::compile(&input, &mut steps, &mut report);
-    plan.host = host::compile(&input, &groups, mounted.trees, &steps, &mut report);
+    plan.program = process::compile(&input, profile.filter.as_ref(), &mut steps, &mut report);
+    plan.host = seccomp::check_step(profile.listener.as_ref()).into_iter().collect();
+    plan.host.extend(host::compile(&input, &groups, mounted.trees, &steps, &mut report));
+    plan.listener = profile.listener;
     plan.hooks_later = hooks::later(input.spec);
     plan.child = steps.0;
     plan.warnings = report.warnings;
     if report.faults.is_empty() { Ok(plan) } else { Err(PlanError { faults: report.faults }) }
-}
-
-/// The engine's own gaps: faults, or on request warnings.
-fn check_supported(spec: &Spec, options: &Options, report: &mut Report) {
-    for fault in spec::unsupported(spec) {
-        if options.ignore_unsupported {
-            report.warn(fault.path, format_args!("{}: ignored", fault.message));
-        } else {
-            report.faults.push(fault);
-        }
-    }
 }
 
 /// What must be done before the root changes: the last waits, and what they let through.

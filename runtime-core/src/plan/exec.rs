@@ -6,8 +6,10 @@ use super::process::{self, Setting};
 use super::program::Environment;
 use super::{
     ChildStep, CloneSpec, Gate, HostFacts, HostStep, Namespace, Options, Plan, Planned, host, rlimits,
-    scheduling,
+    scheduling, seccomp,
 };
+use crate::seccomp::Filter;
+use crate::state::SeccompListener;
 use oci_spec::runtime::{LinuxCapabilities, Process};
 use std::path::PathBuf;
 
@@ -29,6 +31,10 @@ pub struct ExecTarget {
     pub intel_rdt: bool,
     /// No session keyring is made for the container (`--no-new-keyring`).
     pub no_new_keyring: bool,
+    /// Its seccomp filter.
+    pub seccomp: Option<Filter>,
+    /// Who gets the listener of that.
+    pub listener: Option<SeccompListener>,
 }
 
 impl ExecTarget {
@@ -71,17 +77,23 @@ pub fn compile_exec(
         setgroups_denied: container.setgroups_denied,
         create_cwd: false,
         default_capabilities: container.capabilities.as_ref(),
+        seccomp: container.seccomp.as_ref(),
     };
     process::label(process, &setting, &mut steps, &mut report);
     process::scheduler(process, &setting, &mut steps);
     let mut environment = Environment::of(process);
     environment.reserve_home();
     let outside = outside(process, container, facts);
-    let options = Options { no_ready: outside.is_empty(), ..options.clone() };
+    // The listener of its filter may come only when we can take it.
+    let no_ready = outside.is_empty() && container.listener.is_none();
+    let options = Options { no_ready, ..options.clone() };
     let program = process::finish(process, &setting, environment, &options, &mut steps, &mut report);
     let affinity = process.exec_cpu_affinity().as_ref().and_then(|a| a.initial().as_deref());
     let plan = Plan {
-        host: host_steps(container, outside, &steps),
+        host: seccomp::check_step(container.listener.as_ref())
+            .into_iter()
+            .chain(host_steps(container, outside, &steps))
+            .collect(),
         clone: CloneSpec {
             stage: (!joins.is_empty()).then_some(joins),
             namespace_slots: slots.len(),
@@ -92,6 +104,7 @@ pub fn compile_exec(
         child: steps.0,
         program,
         hooks_later: Vec::new(),
+        listener: container.listener.clone(),
         warnings: report.warnings,
     };
     if report.faults.is_empty() { Ok(plan) } else { Err(PlanError { faults: report.faults }) }
@@ -147,7 +160,7 @@ fn host_steps(
         steps.push(planned(HostStep::JoinIntelRdt, "linux.intelRdt"));
     }
     host::release(child, Gate::Cgroup, &mut steps);
-    let waits = !outside.is_empty();
+    let waits = !outside.is_empty() || container.listener.is_some();
     steps.extend(outside);
     if waits {
         steps.push(planned(HostStep::AwaitReady, "all is done but execve"));

@@ -25,6 +25,7 @@ mod render_host;
 mod rlimits;
 mod rootfs;
 mod scheduling;
+mod seccomp;
 mod step;
 mod sysctl;
 mod words;
@@ -99,8 +100,6 @@ pub struct Options {
     pub no_ready: bool,
     /// `--systemd-cgroup`: the container is a unit of systemd's.
     pub systemd_cgroup: bool,
-    /// `--ignore-unsupported`: what is not built yet becomes a warning.
-    pub ignore_unsupported: bool,
 }
 
 /// Nothing below this line is reached by the child half.

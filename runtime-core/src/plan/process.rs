@@ -3,8 +3,12 @@
 use super::compiler::{Input, Report, Steps};
 use super::path::{c_path, clean};
 use super::program::{self, Environment};
-use super::{ChildStep, HostFacts, Namespace, Program, c_string, capabilities, rlimits, rootfs, scheduling};
+use super::{
+    ChildStep, HostFacts, Namespace, Program, c_string, capabilities, rlimits, rootfs, scheduling, seccomp,
+};
+use crate::seccomp::Filter;
 use oci_spec::runtime::{LinuxCapabilities, Process};
+use seccomp::Load;
 
 /// umask(2) of a container that states none; the launcher's own must not matter.
 const UMASK: u32 = 0o022;
@@ -25,6 +29,8 @@ pub(super) struct Setting<'a> {
     pub(super) create_cwd: bool,
     /// Capabilities of a process that states none.
     pub(super) default_capabilities: Option<&'a LinuxCapabilities>,
+    /// The container's filter.
+    pub(super) seccomp: Option<&'a Filter>,
 }
 
 /// What a process needs of the mounts before the root changes.
@@ -48,7 +54,12 @@ pub(super) fn console(process: &Process, mount: bool, at: &str, steps: &mut Step
 }
 
 /// The last steps of a container's first process.
-pub(super) fn compile(input: &Input<'_>, steps: &mut Steps, report: &mut Report) -> Program {
+pub(super) fn compile(
+    input: &Input<'_>,
+    filter: Option<&Filter>,
+    steps: &mut Steps,
+    report: &mut Report,
+) -> Program {
     let Some(process) = input.spec.process() else {
         report.fault("process", "required");
         return Program::default();
@@ -61,6 +72,7 @@ pub(super) fn compile(input: &Input<'_>, steps: &mut Steps, report: &mut Report)
         setgroups_denied: input.namespaces.setgroups_denied(),
         create_cwd: true,
         default_capabilities: None,
+        seccomp: filter,
     };
     label(process, &setting, steps, report);
     scheduler(process, &setting, steps);
@@ -95,7 +107,7 @@ pub(super) fn finish(
     if user.uid() != 0 || setting.user_namespace {
         steps.push(ChildStep::ChownStdio { uid: user.uid() }, format!("{at}.user"));
     }
-    identity(process, setting, steps, report);
+    let load = identity(process, setting, steps, report);
     steps.push(ChildStep::Umask(user.umask().unwrap_or(UMASK)), format!("{at}.user.umask"));
     if let Some(slot) = environment.home {
         steps.push(ChildStep::Home { slot, uid: user.uid() }, format!("{at}.env: HOME"));
@@ -113,12 +125,20 @@ pub(super) fn finish(
         let origin = if options.listen_fds > 0 { "LISTEN_FDS" } else { "--preserve-fds" };
         steps.push(ChildStep::PreserveFds { count }, origin);
     }
+    if let Some(load) = load {
+        load.steps(steps);
+    }
     steps.push(ChildStep::Execute, format!("{at}.args"));
     program
 }
 
-/// Working directory, capabilities and ids.
-fn identity(process: &Process, setting: &Setting<'_>, steps: &mut Steps, report: &mut Report) {
+/// Working directory, capabilities and ids; returns how the filter is to be loaded after them.
+fn identity<'a>(
+    process: &Process,
+    setting: &Setting<'a>,
+    steps: &mut Steps,
+    report: &mut Report,
+) -> Option<Load<'a>> {
     let at = setting.at;
     let user = process.user();
     let path = c_path(&clean(process.cwd()));
@@ -129,11 +149,16 @@ fn identity(process: &Process, setting: &Setting<'_>, steps: &mut Steps, report:
     steps.push(ChildStep::Bounding { keep: sets.bounding }, format!("{at}.capabilities.bounding"));
     let groups = groups(process, setting, report);
     steps.push(ChildStep::SetIds { uid: user.uid(), gid: user.gid(), groups }, format!("{at}.user"));
-    steps.push(sets.step(), format!("{at}.capabilities"));
+    let unprivileged = process.no_new_privileges() == Some(true);
+    let (facts, in_user_ns) = (setting.facts, setting.user_namespace);
+    let load = seccomp::load(setting.seccomp, unprivileged, in_user_ns, sets, facts, report);
+    let before = load.as_ref().map_or(sets, |load| load.sets_before(sets));
+    steps.push(before.step(), format!("{at}.capabilities"));
     if user.uid() != 0 {
         // A directory of the user's, on a file system that root may not enter (NFS, FUSE).
         steps.push(chdir(false), format!("{at}.cwd"));
     }
+    load
 }
 
 /// The supplementary groups to set; `None` to leave them as they are.

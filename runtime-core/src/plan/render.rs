@@ -1,6 +1,7 @@
 //! A plan for people, and for other programs: `orlop plan`.
 
-use super::{Hook, HookKind, Plan, hooks, render_child, render_host, words};
+use super::{ChildStep, Hook, HookKind, Plan, hooks, render_child, render_host, seccomp, words};
+use crate::seccomp::Filter;
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -40,6 +41,9 @@ impl Plan {
             let _ =
                 writeln!(text, "{:>5} {:<3} {name}{space}{what}  # {}", line.half, line.number, line.origin);
         }
+        for line in self.filter().map(Filter::describe).unwrap_or_default() {
+            let _ = writeln!(text, "filter    {line}");
+        }
         for (kind, hooks) in &self.hooks_later {
             let _ = writeln!(
                 text,
@@ -77,10 +81,19 @@ impl Plan {
                 "args": strings(self.program.args.strings()),
                 "env": strings(self.program.env.strings()),
             },
+            "seccomp": self.filter().map(|filter| filter_json(filter, self)),
             "hooksLater": self.hooks_later.iter().map(|(kind, hooks)| {
                 json!({"moment": hooks::name(*kind), "hooks": hook_words(*kind, hooks)})
             }).collect::<Vec<_>>(),
             "warnings": self.warnings,
+        })
+    }
+
+    /// The seccomp filter, if one is loaded.
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        self.child.iter().rev().find_map(|planned| match &planned.step {
+            ChildStep::Seccomp(filter) => Some(filter),
+            _ => None,
         })
     }
 
@@ -105,6 +118,17 @@ impl Line<'_> {
     fn to_json(&self) -> Value {
         json!({"number": self.number, "step": self.words.name, "what": self.words.what, "origin": self.origin})
     }
+}
+
+/// The filter: its size, its flags, and in lines what it does.
+fn filter_json(filter: &Filter, plan: &Plan) -> Value {
+    json!({
+        "instructions": filter.program.len(),
+        "flags": seccomp::flag_names(filter.flags),
+        "filter": filter.describe(),
+        "unknown": filter.unknown,
+        "listenerPath": plan.listener.as_ref().map(|listener| &listener.path),
+    })
 }
 
 fn strings<'a>(list: impl Iterator<Item = &'a [u8]>) -> Vec<String> {

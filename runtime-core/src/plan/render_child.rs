@@ -2,7 +2,8 @@
 
 use super::render::{Words, plain, with};
 use super::render_host::{gate_name, rlimit};
-use super::{ChildStep, Device, Mount, MountSource, Plan, capabilities, words};
+use super::{ChildStep, Device, Mount, MountSource, Plan, capabilities, seccomp, words};
+use crate::seccomp::Filter;
 use crate::sys::{MountAttr, SchedAttr};
 
 pub(super) fn describe(step: &ChildStep, plan: &Plan) -> Words {
@@ -24,6 +25,7 @@ pub(super) fn describe(step: &ChildStep, plan: &Plan) -> Words {
         ChildStep::LoopbackUp => plain("LoopbackUp"),
         ChildStep::NoNewPrivs => plain("NoNewPrivs"),
         ChildStep::Ready => plain("Ready"),
+        ChildStep::Seccomp(filter) => with("Seccomp", filter_words(filter)),
         ChildStep::PreserveFds { count } => with("PreserveFds", format!("3-{}", 2 + u64::from(*count))),
         ChildStep::FindExecutable => {
             let candidates = plan.program.candidates.iter().map(|path| words::text(path));
@@ -106,11 +108,23 @@ fn describe_process(step: &ChildStep) -> Words {
             let sets = sets.map(|(name, set)| format!("{name}: {}", capabilities::names(*set)));
             with("Capabilities", sets.join("; "))
         }
+        ChildStep::GiveUpSysAdmin { effective, permitted, inheritable } => {
+            let sets = [("effective", effective), ("permitted", permitted), ("inheritable", inheritable)];
+            let sets = sets.map(|(name, set)| format!("{name}: {}", capabilities::names(*set)));
+            with("GiveUpSysAdmin", sets.join("; "))
+        }
         ChildStep::Umask(mask) => with("Umask", format!("{mask:04o}")),
         ChildStep::Home { slot, uid } => with("Home", format!("of user {uid} into env[{slot}]")),
         // Every other variant has its arm above.
         _ => plain("unknown"),
     }
+}
+
+/// `243 instructions, SPEC_ALLOW`.
+fn filter_words(filter: &Filter) -> String {
+    let mut words = vec![format!("{} instructions", filter.program.len())];
+    words.extend(seccomp::flag_names(filter.flags).into_iter().map(str::to_owned));
+    words.join(" ")
 }
 
 fn options(attributes: &MountAttr, recursive: &MountAttr, propagation: &[(u64, bool)]) -> Vec<String> {

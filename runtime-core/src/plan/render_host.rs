@@ -20,6 +20,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
             with("OpenTree", format!("{slot}: {kind} {}{map}", words::text(source)))
         }
         HostStep::CreateCgroup { placement } => with("CreateCgroup", groups(placement)),
+        HostStep::CheckListener { path } => with("CheckListener", path.display().to_string()),
         HostStep::Listen => plain("Listen"),
         HostStep::Clone => with("Clone", clone(plan)),
         HostStep::RecordProcess => plain("RecordProcess"),
@@ -69,6 +70,7 @@ pub(super) const fn gate_name(gate: Gate) -> &'static str {
         Gate::Maps => "maps",
         Gate::Cgroup => "cgroup",
         Gate::Hooks => "hooks",
+        Gate::Listener => "listener",
     }
 }
 

@@ -4,8 +4,11 @@
 //! C string and every flag an integer already, because the child half may not convert anything (invariant I2).
 
 use crate::cgroup;
+use crate::seccomp::Filter;
+use crate::state::SeccompListener;
 use crate::sys::{MountAttr, SchedAttr, StringVector};
 use std::ffi::CString;
+use std::path::PathBuf;
 
 /// A step with the place of the configuration that asks for it.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Plan {
     pub program: Program,
     /// Hooks that run after the container is created: at start, and when it is deleted.
     pub hooks_later: Vec<(HookKind, Vec<Hook>)>,
+    /// Who gets the listener of the seccomp filter; only with a filter that notifies.
+    pub listener: Option<SeccompListener>,
     /// What a person should know before it runs: capabilities that cannot be granted, and the like.
     pub warnings: Vec<String>,
 }
@@ -156,6 +161,11 @@ pub enum HookKind {
 pub enum HostStep {
     /// Writes to the state directory what is about to be made (invariant I6).
     RecordIntent,
+    /// Looks whether the seccomp agent's socket is there, before anything is made.
+    CheckListener {
+        /// Absolute path of the socket.
+        path: PathBuf,
+    },
     /// Opens a namespace file to be joined, into slot `slot`; checks that it is a namespace of that kind.
     OpenNamespace {
         /// Slot.
@@ -283,6 +293,13 @@ pub enum Gate {
     Cgroup = 2,
     /// The hooks that run before pivot_root are done.
     Hooks = 3,
+    /// The seccomp agent has the listener of the filter.
+    Listener = 4,
+}
+
+impl Gate {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Maps, Self::Cgroup, Self::Hooks, Self::Listener];
 }
 
 /// A parameter of a file system configuration (`fsconfig(2)`).
@@ -570,6 +587,17 @@ pub enum ChildStep {
     PreserveFds {
         /// n.
         count: u32,
+    },
+    /// Puts the seccomp filter on the process, whose every call it decides from here on.
+    Seccomp(Filter),
+    /// Gives up `CAP_SYS_ADMIN`, which was kept for loading the filter: the sets as the container gets them, by one call.
+    GiveUpSysAdmin {
+        /// Effective.
+        effective: u64,
+        /// Permitted.
+        permitted: u64,
+        /// Inheritable.
+        inheritable: u64,
     },
     /// Runs the program.
     Execute,

@@ -20,7 +20,6 @@ mod repair;
 mod resources;
 mod sysctl;
 mod tree;
-mod unsupported;
 mod validate;
 mod words;
 
@@ -31,7 +30,6 @@ pub use lists::{MAX_CPU, MAX_NODE, parse_list};
 pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, load, load_file, load_process};
 pub use resources::{LoadedResources, check_resources, load_resources};
 pub use sysctl::{SysctlOwner, sysctl_owner, sysctl_path};
-pub use unsupported::unsupported;
 
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;

@@ -34,23 +34,46 @@ pub fn identify(pid: i32, start_time: u64) -> ProcState {
 }
 
 fn read_stat(pid: i32) -> Option<(char, u64)> {
+    // The kernel writes the file in one go and it is shorter than this, so that one read gets all.
+    let mut buffer = [0_u8; 2048];
+    parse_stat(read_line(pid, &mut buffer)?)
+}
+
+fn read_line(pid: i32, buffer: &mut [u8]) -> Option<&[u8]> {
     if pid <= 0 {
         return None;
     }
     let mut file = fs::File::open(format!("/proc/{pid}/stat")).ok()?;
-    // The kernel writes the file in one go and it is shorter than this, so that one read gets all.
-    let mut buffer = [0_u8; 2048];
-    let length = file.read(&mut buffer).ok()?;
-    parse_stat(&buffer[..length])
+    let length = file.read(buffer).ok()?;
+    buffer.get(..length)
 }
 
-/// The state letter and the start time in a line of `/proc/PID/stat`.
+/// Whether a process has become another program since it was made, also when it has ended since; `None` when it is reaped.
+#[must_use]
+pub fn has_executed(pid: i32) -> Option<bool> {
+    let mut buffer = [0_u8; 2048];
+    executed(read_line(pid, &mut buffer)?)
+}
+
+/// `PF_FORKNOEXEC` among the flags of the process, which is field 9.
+fn executed(line: &[u8]) -> Option<bool> {
+    const FORKED_AND_NO_EXEC: u32 = 0x40;
+    let flags: u32 = fields(line)?.nth(6)?.parse().ok()?;
+    Some(flags & FORKED_AND_NO_EXEC == 0)
+}
+
+/// The fields of a line of `/proc/PID/stat` from the third on.
 ///
 /// The name of the command is whatever the process likes, with parentheses and blanks in it; it ends at the last
 /// closing parenthesis, as only numbers follow.
-fn parse_stat(line: &[u8]) -> Option<(char, u64)> {
+fn fields(line: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end = line.iter().rposition(|&b| b == b')')?;
-    let mut fields = std::str::from_utf8(line.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    Some(std::str::from_utf8(line.get(end + 1..)?).ok()?.split_ascii_whitespace())
+}
+
+/// The state letter and the start time.
+fn parse_stat(line: &[u8]) -> Option<(char, u64)> {
+    let mut fields = fields(line)?;
     let state = fields.next()?.chars().next()?;
     // The state is field 3, the start time field 22: 18 lie between.
     let start_time = fields.nth(18)?.parse().ok()?;
@@ -70,6 +93,18 @@ mod tests {
             assert_eq!(parse_stat(format!("12 ({name}) S {TAIL}").as_bytes()), Some(('S', 4711)), "{name}");
         }
         assert_eq!(parse_stat(b"12 (\xff\xfe) S 1 7 7 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 5 9"), Some(('S', 5)));
+    }
+
+    #[test]
+    fn a_fork_is_known_from_a_program() {
+        assert_eq!(executed(b"12 (x) S 1 7 7 0 -1 4194560 1 2"), Some(true));
+        assert_eq!(executed(b"12 (x) S 1 7 7 0 -1 4194624 1 2"), Some(false));
+        assert_eq!(executed(b"12 (x) S 1"), None);
+        let mut child = Command::new("sleep").arg("9").spawn().unwrap();
+        assert_eq!(has_executed(child.id().cast_signed()), Some(true));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(has_executed(child.id().cast_signed()), None);
     }
 
     #[test]

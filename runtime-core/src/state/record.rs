@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hook, LinuxNamespace, LinuxResources, LinuxSeccomp, Process};
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxResources, Process};
 use serde::{Deserialize, Serialize};
 
 use super::process::{ProcState, identify};
@@ -52,6 +52,28 @@ pub struct NetDevice {
     pub container_name: String,
 }
 
+/// The seccomp filter of a container; its instructions are beside the record, in [`super::FILTER_FILE`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Seccomp {
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+    /// Who is told of the calls that it notifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<SeccompListener>,
+}
+
+/// A seccomp agent (`linux.seccomp.listenerPath`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SeccompListener {
+    /// Absolute path of its socket.
+    pub path: PathBuf,
+    /// What it is told besides (`listenerMetadata`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+}
+
 /// What a later `exec` needs of the container's configuration.
 ///
 /// Recorded, because the bundle may have changed or gone by then.
@@ -61,9 +83,9 @@ pub struct ExecDefaults {
     /// The container's own process, from which a new one takes what its caller does not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
-    /// The container's seccomp profile.
+    /// The container's seccomp filter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<LinuxSeccomp>,
+    pub seccomp: Option<Seccomp>,
     /// The namespaces of the configuration: a new process enters those that are not the host's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<LinuxNamespace>,

@@ -16,6 +16,7 @@ mod mount;
 mod net;
 mod process;
 mod raw;
+mod seccomp;
 
 pub use bpf::*;
 pub use children::*;
@@ -24,6 +25,7 @@ pub use host::*;
 pub use mount::*;
 pub use net::*;
 pub use process::*;
+pub use seccomp::*;
 
 use core::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -24,6 +24,8 @@ pub const NAMES: &[&str] = &[
     "append",
     "bomb",
     "burn",
+    "call",
+    "call-32",
     "cat",
     "chown",
     "eat",
@@ -78,6 +80,8 @@ pub fn number<T: std::str::FromStr>(args: &[String], at: usize, what: &str) -> i
 /// Runs a verb; nothing when there is none of that name.
 pub fn run(name: &str, args: &[String]) -> Option<i32> {
     let outcome = match name {
+        "call" => call(args),
+        "call-32" => call_32(args),
         "true" => Ok(0),
         "false" => Ok(1),
         "exit" => number(args, 0, "exit N"),
@@ -128,6 +132,22 @@ pub fn say(text: &str) -> Outcome {
     writeln!(out, "{text}")?;
     out.flush()?;
     Ok(0)
+}
+
+/// A system call by its number; says what it returned.
+fn call(args: &[String]) -> Outcome {
+    let mut words = [0u64; 7];
+    for (at, word) in words.iter_mut().enumerate().take(args.len()) {
+        *word = number(args, at, "call NUMBER ARGUMENTS…")?;
+    }
+    let [number, arguments @ ..] = words;
+    say(&sys::raw_call(number, arguments)?.to_string())
+}
+
+/// A system call without arguments by the 32-bit gate of x86, with the number it has there.
+fn call_32(args: &[String]) -> Outcome {
+    let number: u32 = number(args, 0, "call-32 NUMBER")?;
+    say(&sys::raw_call_32(number)?.to_string())
 }
 
 fn identity() -> Outcome {

@@ -13,10 +13,11 @@ mod mounts;
 pub(crate) mod path;
 mod process;
 mod rootfs;
+mod seccomp;
 
 use super::protocol::{self, FromChild, FromParent, SIZE, STAGE};
 use crate::plan::{ChildStep, CloneSpec, Gate, Namespace, Planned, Program};
-use crate::sys::{self, Call, CloneArgs, Fd, Result, SysError};
+use crate::sys::{self, Call, CloneArgs, Fd, Result, SysError, ThreadStack};
 use core::convert::Infallible;
 
 /// How much the child tells of its steps.
@@ -63,6 +64,8 @@ pub struct Context<'p> {
     pub joins_itself: bool,
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
     pub ignored_signals: u64,
+    /// For a second thread, where the filter has a listener.
+    pub stack: Option<ThreadStack>,
     /// What is told of the steps.
     pub observe: Observe,
     /// Work in progress.
@@ -160,8 +163,12 @@ impl Context<'_> {
 
     fn fail(&self, step: u16, error: SysError) -> ! {
         let report = self.state.report.unwrap_or(self.sync);
-        let _ = protocol::send(report, &FromChild::Failed { step, error }.encode());
-        sys::exit(1)
+        let record = FromChild::Failed { step, error }.encode();
+        if protocol::send(report, &record).is_ok() || sys::write(report, &record).is_ok() {
+            sys::exit(1);
+        }
+        // The parent is gone; or a filter refuses to let us speak, and the parent learns the reason from the status.
+        sys::exit(error.errno)
     }
 
     /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask, its cgroups,
@@ -248,6 +255,7 @@ impl Context<'_> {
             ChildStep::Domainname(name) => sys::setdomainname(name),
             ChildStep::LoopbackUp => sys::loopback_up(),
             ChildStep::Ready => self.ready(),
+            ChildStep::Seccomp(filter) => seccomp::load(self, filter),
             ChildStep::Execute => process::execute(self),
             ChildStep::FindExecutable => process::find_executable(self),
             _ => self.step_of_rootfs(step),
@@ -299,6 +307,11 @@ impl Context<'_> {
                 sys::capset(sets)?;
                 sys::set_ambient(*ambient)
             }
+            ChildStep::GiveUpSysAdmin { effective, permitted, inheritable } => sys::capset(sys::CapSets {
+                effective: *effective,
+                permitted: *permitted,
+                inheritable: *inheritable,
+            }),
             ChildStep::Umask(mask) => {
                 sys::umask(*mask);
                 Ok(())

@@ -13,6 +13,12 @@ pub(super) fn check(seccomp: &LinuxSeccomp, report: &mut Report) {
     {
         report.fault("linux.seccomp.listenerMetadata", "must not be set without listenerPath");
     }
+    let notify = |action: Action| action == Action::ScmpActNotify;
+    let notifies = notify(seccomp.default_action())
+        || seccomp.syscalls().iter().flatten().any(|rule| notify(rule.action()));
+    if notifies && seccomp.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+        report.fault("linux.seccomp.listenerPath", "required, as SCMP_ACT_NOTIFY is used");
+    }
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         check_rule(&format!("linux.seccomp.syscalls[{index}]"), rule, report);
     }
