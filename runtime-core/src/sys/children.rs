@@ -87,14 +87,31 @@ fn program_text() -> Option<Vec<(usize, usize)>> {
         let address = |text| usize::from_str_radix(text, 16).ok();
         let (start, end) = (address(start)?, address(end)?);
         match rights {
-            "r--p" if inode != "0" => found.push((start, end - start)),
-            "r-xp" if inode != "0" => {
+            // The heap, wherever the kernel has put it.
+            _ if inode == "0" => {}
+            "r--p" => found.push((start, end - start)),
+            "r-xp" => {
                 found.push((start, end - start));
                 return Some(found);
             }
-            // The first mappings are those of the program; anything else means that it is not laid out as expected.
+            // The first file that is mapped is the program; anything else means that it is not laid out as expected.
             _ => return None,
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_and_lives_on_without_its_pages() {
+        let text = program_text().unwrap();
+        let here = trim_memory as *const () as usize;
+        let (start, length) = *text.last().unwrap();
+        assert!((start..start + length).contains(&here), "{text:x?}");
+        trim_memory();
+        assert_eq!(program_text().unwrap(), text);
+    }
 }
