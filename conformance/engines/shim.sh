@@ -7,8 +7,9 @@ needs_shim="containerd ip busybox runc python3 script mmdebstrap jq"
 # What is under test and compared with, in place of runtimes: `run` reads this.
 runtime_shim="containerd-shim-orlop-v2"
 with_shim="containerd-shim-runc-v2"
-# What containerd's own shim of 1.6 fails at, on hybrid cgroups or altogether: there is nothing to compare with, each line must be a success.
-beyond_shim="metrics oom userns"
+# What containerd's own shim fails at, in one version or another (figures and OOM on hybrid cgroups, ctr's own options, a logger's
+# standard error, descriptors after execs side by side): each line must be a success, whatever the other side did.
+beyond_shim="metrics oom userns logger execs"
 export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
 
 start_engine() {
@@ -127,7 +128,7 @@ scenario_metrics() {
     run_ctr -d --memory-limit 33554432 -- counted sleep 1000
     # The names of what is counted, and the values that are known.
     ctr task metrics --format json counted >"$WORK/metrics"
-    says pids grep -q '"pids":{"current":1' "$WORK/metrics"
+    says pids jq -e '.pids.current == 1' "$WORK/metrics"
     says limit sh -c "jq '.. | .limit? // empty' $WORK/metrics | grep -q -x 33554432"
     says usage jq -e '.memory.usage.usage > 0 and .cpu.usage.total > 0' "$WORK/metrics"
     says ps sh -c 'ctr task ps counted | grep -q "$(ctr task ls | awk "/counted/ { print \$2 }")"'
@@ -200,11 +201,15 @@ scenario_output() {
     says much sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs seq seq 300000 | md5sum"
     says slow sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs slow seq 100000 | (sleep 1; md5sum)"
     says stdout-again run_ctr --rm -- again sh -c 'echo x >/dev/stdout; echo y >/proc/self/fd/2'
-    # A file, and a logger, in place of the client.
+    # A file in place of the client.
     run_ctr -d --log-uri "file://$WORK/log.file" -- filed sh -c 'echo out; echo err >&2'
     eventually 5 is filed STOPPED
     says file sort "$WORK/log.file"
     remove filed
+}
+
+scenario_logger() {
+    # What the process writes to standard error arrives too, and so does its last line.
     cat >"$WORK/logger" <<'SH'
 #!/bin/sh
 exec 5>&-
@@ -216,8 +221,8 @@ SH
     chmod 755 "$WORK/logger"
     run_ctr -d --log-uri "binary://$WORK/logger?$WORK/log.binary" -- logged sh -c 'echo out; echo err >&2'
     eventually 5 is logged STOPPED
-    sleep 1
-    says binary sort "$WORK/log.binary"
+    eventually 5 grep -q err "$WORK/log.binary"
+    says binary sh -c "sort $WORK/log.binary | tr '\n' ' ' | grep -x 'err logged test out '"
     remove logged
 }
 
@@ -244,7 +249,7 @@ scenario_execs() {
         )
     done
     says descriptors test "$(find "/proc/$shim/fd" | wc -l)" -le $((before + 1))
-    says zombies sh -c "pgrep -c -P $shim -r Z"
+    says no-zombies sh -c "! pgrep -P $shim -r Z"
     remove busy
 }
 
