@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// The oldest specification whose configurations are accepted.
 const OCI_VERSION_MIN: &str = "1.0.0";
 /// Cgroups by way of systemd.
-const SYSTEMD: bool = false;
+const SYSTEMD: bool = true;
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]

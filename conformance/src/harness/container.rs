@@ -284,6 +284,9 @@ impl Container {
         command.current_dir(&self.directory).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.directory.join("run")).env("XDG_RUNTIME_DIR", self.directory.join("run"));
+        // Where the tests' own user has a manager of units.
+        command
+            .envs(std::env::var_os("DBUS_SESSION_BUS_ADDRESS").map(|bus| ("DBUS_SESSION_BUS_ADDRESS", bus)));
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);

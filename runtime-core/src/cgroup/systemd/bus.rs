@@ -64,6 +64,26 @@ impl BusError {
     }
 }
 
+fn connected(address: &Address) -> Result<OwnedFd, BusError> {
+    let path = address.path();
+    let fail = |call, errno| BusError::Socket { call, path: path.to_owned(), errno };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| fail("socket", e))?;
+    let to = UnixAddr::new(path).map_err(|e| fail("connect", e))?;
+    connect(socket.as_raw_fd(), &to).map_err(|e| fail("connect", e))?;
+    Ok(socket)
+}
+
+/// The process that listens at an address, as the kernel knows it: nothing is said.
+pub(super) fn listener(address: &Address) -> Result<i32, BusError> {
+    let credentials = getsockopt(&connected(address)?, sockopt::PeerCredentials);
+    credentials.map(|c| c.pid()).map_err(|errno| BusError::Socket {
+        call: "SO_PEERCRED",
+        path: address.path().to_owned(),
+        errno,
+    })
+}
+
 const ERRORS: &str = "org.freedesktop.systemd1.";
 
 const fn of_bus(member: &'static str) -> Method {
@@ -101,14 +121,7 @@ pub(super) struct Bus {
 impl Bus {
     /// Connects and says who we are.
     pub(super) fn open(address: &Address) -> Result<Self, BusError> {
-        let path = address.path();
-        let fail = |call, errno| BusError::Socket { call, path: path.to_owned(), errno };
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket =
-            socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| fail("socket", e))?;
-        let to = UnixAddr::new(path).map_err(|e| fail("connect", e))?;
-        connect(socket.as_raw_fd(), &to).map_err(|e| fail("connect", e))?;
-        Self::on(socket, address)
+        Self::on(connected(address)?, address)
     }
 
     /// Speaks on a socket that is connected.
@@ -123,12 +136,6 @@ impl Bus {
             bus.call_of(of_bus("AddMatch"), &[Value::text(JOB_REMOVED)])?;
         }
         Ok(bus)
-    }
-
-    /// The process at the other end, as it was when the socket began to listen.
-    pub(super) fn peer(&self) -> Result<i32, BusError> {
-        let credentials = getsockopt(&self.socket, sockopt::PeerCredentials);
-        credentials.map(|c| c.pid()).map_err(|errno| self.fail("SO_PEERCRED", errno))
     }
 
     /// Calls a method of the manager.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bus::{Address, Bus};
+use super::bus::{Address, listener};
 use crate::cgroup::layout::OwnCgroups;
 
 /// systemd makes it when it is the host's first process, and nobody else does.
@@ -64,7 +64,7 @@ fn of_system() -> Result<Manager, String> {
 fn of_user() -> Result<Manager, String> {
     let address = user_address(|name| std::env::var(name).ok())?;
     // Who listens there is the manager itself, or a bus that is a unit of its.
-    let peer = Bus::open(&address).and_then(|bus| bus.peer()).map_err(|e| e.to_string())?;
+    let peer = listener(&address).map_err(|e| e.to_string())?;
     Ok(Manager { address, user: true, own: above(peer, group_of_manager)? })
 }
 

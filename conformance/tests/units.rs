@@ -1,0 +1,165 @@
+//! `--systemd-cgroup`: the container is a scope of systemd's.  Runs where systemd does (`conformance/vm/run systemd rootless`).
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use conformance::harness::{Container, eventually, is_root, skip};
+use serde_json::json;
+
+fn with_systemd() -> Option<Container> {
+    if !PathBuf::from("/run/systemd/system").is_dir() {
+        skip("needs systemd");
+        return None;
+    }
+    let mut container = Container::new();
+    container.global.push("--systemd-cgroup".to_owned());
+    Some(container)
+}
+
+fn systemctl(words: &[&str]) -> String {
+    let user: &[&str] = if is_root() { &[] } else { &["--user"] };
+    let output = Command::new("systemctl").args(user).args(words).output().expect("systemctl");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn property(unit: &str, name: &str) -> String {
+    systemctl(&["show", "--value", "-p", name, unit])
+}
+
+fn group(unit: &str) -> PathBuf {
+    PathBuf::from(format!("/sys/fs/cgroup{}", property(unit, "ControlGroup")))
+}
+
+fn is_there(unit: &str) -> bool {
+    systemctl(&["list-units", "--all", "--no-legend", "--plain", unit]).contains(unit)
+}
+
+#[test]
+fn limits_are_the_units_and_the_groups() {
+    let Some(mut container) = with_systemd() else { return };
+    let unit = format!("orlop-{}.scope", container.id);
+    container.config["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+    container.config["linux"]["resources"]["pids"] = json!({"limit": 50});
+    container.config["linux"]["resources"]["cpu"] = json!({"quota": 12345, "period": 100_000});
+    container.launch_trap(&["TERM"]);
+    let pid = container.state()["pid"].to_string();
+    for (name, value) in [
+        ("MemoryMax", "67108864"),
+        ("TasksMax", "50"),
+        ("CPUQuotaPerSecUSec", "130ms"),
+        ("Delegate", "yes"),
+        ("Slice", if is_root() { "system.slice" } else { "user.slice" }),
+    ] {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    let group = group(&unit);
+    // What systemd rounds, the file has exactly.
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("pids.max", "50"),
+        ("cpu.max", "12345 100000"),
+        ("cgroup.procs", pid.as_str()),
+    ] {
+        assert_eq!(
+            fs::read_to_string(group.join(file)).expect("a file of the group").trim(),
+            value,
+            "{file}"
+        );
+    }
+    container.delete(&["--force"]).ok();
+    assert!(!group.exists() && !is_there(&unit));
+}
+
+/// Later commands need not be told of systemd, and exec enters the unit's group.
+#[test]
+fn exec_enters_the_unit() {
+    let Some(mut container) = with_systemd() else { return };
+    container.launch_trap(&["TERM"]);
+    container.global.clear();
+    let unit = format!("orlop-{}.scope", container.id);
+    let count = || fs::read_to_string(group(&unit).join("cgroup.procs")).unwrap_or_default().lines().count();
+    assert_eq!(count(), 1);
+    container.runtime(&["exec", "--detach", &container.id, "probe", "trap", "TERM"]).ok();
+    eventually("the second process is in the unit's group", || count() == 2);
+    container.delete(&["--force"]).ok();
+    assert!(!is_there(&unit));
+}
+
+#[test]
+fn update_is_told_to_systemd() {
+    let Some(mut container) = with_systemd() else { return };
+    container.config["linux"]["resources"]["pids"] = json!({"limit": 50});
+    container.launch_trap(&["TERM"]);
+    container.global.clear();
+    let unit = format!("orlop-{}.scope", container.id);
+    container.runtime(&["update", "--pids-limit", "60", &container.id]).ok();
+    assert_eq!(property(&unit, "TasksMax"), "60");
+    assert_eq!(fs::read_to_string(group(&unit).join("pids.max")).expect("pids.max").trim(), "60");
+    container.delete(&["--force"]).ok();
+}
+
+#[test]
+fn slice_prefix_and_name() {
+    let Some(mut container) = with_systemd() else { return };
+    let unit = format!("pre-{}.scope", container.id);
+    container.config["linux"]["cgroupsPath"] = json!("orlop-test.slice:pre:");
+    container.config["annotations"] = json!({"org.systemd.property.TimeoutStopSec": "uint32 3"});
+    container.launch_trap(&["TERM"]);
+    assert!(
+        group(&unit).ends_with(format!("orlop.slice/orlop-test.slice/{unit}")),
+        "{}",
+        group(&unit).display()
+    );
+    assert_eq!(property(&unit, "TimeoutStopUSec"), "3s");
+    container.delete(&["--force"]).ok();
+    assert!(!is_there(&unit));
+}
+
+/// A container that ended by itself, and one that systemd was told to stop.
+#[test]
+fn units_end_with_their_containers() {
+    let Some(mut container) = with_systemd() else { return };
+    let unit = format!("orlop-{}.scope", container.id);
+    container.args(&["probe", "true"]);
+    container.run().ok();
+    assert!(!is_there(&unit));
+    container.launch_trap(&["TERM"]);
+    systemctl(&["stop", &unit]);
+    container.await_status("stopped");
+    container.delete(&[]).ok();
+    assert!(!is_there(&unit));
+}
+
+#[test]
+fn a_name_that_is_taken_is_left_to_its_unit() {
+    let Some(mut container) = with_systemd() else { return };
+    let unit = format!("pre-{}.scope", container.id);
+    let mut other = Command::new("systemd-run");
+    other.args(if is_root() { &[][..] } else { &["--user"] }).args(["--quiet", "--scope", "--unit", &unit]);
+    let mut other = other.args(["sleep", "600"]).spawn().expect("systemd-run");
+    eventually("the other unit runs", || property(&unit, "ActiveState") == "active");
+    container.config["linux"]["cgroupsPath"] = json!("other.slice:pre:");
+    let output = container.create();
+    assert_eq!(property(&unit, "ActiveState"), "active");
+    systemctl(&["stop", &unit]);
+    other.wait().expect("it ends with its unit");
+    output.fails_with("already");
+}
+
+#[test]
+fn tricks_are_one_error_each_and_leave_nothing() {
+    let Some(mut container) = with_systemd() else { return };
+    for path in
+        ["/a/b", "a.slice:x", "../x.slice:a:b", "a.slice:a:../b", "a--b.slice:a:b", "a.slice:a:b.service"]
+    {
+        container.config["linux"]["cgroupsPath"] = json!(path);
+        container.create().fails_with("linux.cgroupsPath");
+    }
+    container.config["linux"]["cgroupsPath"] = json!("");
+    for (name, value) in [("PIDs", "[uint32 1]"), ("MemoryMax", "'a"), ("NoSuchProperty", "true")] {
+        container.config["annotations"] = json!({format!("org.systemd.property.{name}"): value});
+        container.create().fails_with(name);
+    }
+    assert!(!is_there(&format!("orlop-{}.scope", container.id)));
+}
