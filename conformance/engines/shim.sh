@@ -46,7 +46,7 @@ shims() { pgrep -cf -- "-namespace test -id" || :; }
 scenario_run() {
     says hello run_ctr --rm -- hello echo hello
     says status run_ctr --rm -- code sh -c 'exit 7'
-    says both-streams run_ctr --rm -- streams sh -c 'echo out; echo err >&2'
+    says both-streams run_ctr --rm -- streams sh -c 'echo out; sleep 0.2; echo err >&2'
     says stdin sh -c "(sleep 1; echo typed) | ctr run --rm --runtime $RUNTIME --rootfs $WORK/rootfs in /bin/cat"
     says killed run_ctr --rm -- killed sh -c 'kill -9 $$'
     says env run_ctr --rm --env A=b --cwd /tmp -- env sh -c 'echo $A $PWD'
@@ -200,7 +200,8 @@ scenario_userns() {
 scenario_output() {
     says much sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs seq seq 300000 | md5sum"
     says slow sh -c "ctr run --rm --runtime $RUNTIME --env PATH=/bin --rootfs $WORK/rootfs slow seq 100000 | (sleep 1; md5sum)"
-    says stdout-again run_ctr --rm -- again sh -c 'echo x >/dev/stdout; echo y >/proc/self/fd/2'
+    says stdout-again run_ctr --rm -- again sh -c 'echo x >/dev/stdout'
+    says stderr-again run_ctr --rm -- again sh -c 'echo y >/proc/self/fd/2'
     # A file in place of the client.
     run_ctr -d --log-uri "file://$WORK/log.file" -- filed sh -c 'echo out; echo err >&2'
     eventually 5 is filed STOPPED

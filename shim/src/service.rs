@@ -95,10 +95,6 @@ impl Shim {
         }
         let invalid = |message: String| Status::new(Code::InvalidArgument, message);
         let options = Options::from_any(request.options.as_ref()).map_err(invalid)?;
-        if options.systemd_cgroup {
-            let message = "runtime option systemd_cgroup: control groups by systemd are not supported yet";
-            return Err(Status::new(Code::Unimplemented, message));
-        }
         for unused in &options.without_effect {
             log::warn!("{}: runtime option without effect: {unused}", request.id);
         }
@@ -202,6 +198,7 @@ impl Shim {
                 console_socket,
                 no_pivot: options.no_pivot_root,
                 no_new_keyring: options.no_new_keyring,
+                systemd_cgroup: options.systemd_cgroup,
                 ..CreateOptions::default()
             })
             .map_err(refused)?;
