@@ -29,9 +29,12 @@ pub(super) fn write_to(mut file: &File, value: &[u8]) -> Result<(), Errno> {
 
 /// Reads the file `name` of the group `dir`.
 pub(super) fn read(dir: &Path, name: &str) -> Result<String, Errno> {
-    let mut file: File = open(&dir.join(name), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into();
+    let file: File = open(&dir.join(name), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into();
     let mut text = Vec::with_capacity(512);
-    file.read_to_end(&mut text).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    // Through `take`, std does not ask for the size first, which the kernel does not know.
+    file.take(u64::MAX)
+        .read_to_end(&mut text)
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

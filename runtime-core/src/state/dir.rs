@@ -338,8 +338,18 @@ impl ContainerDir {
     /// [`StateError::Io`].
     pub fn remove(self) -> Result<(), StateError> {
         clear(self.dir.as_fd(), &self.path, &[STATE_FILE])?;
-        clear(self.dir.as_fd(), &self.path, &[])?;
-        match unlinkat(&self.root.dir, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+        match unlinkat(&self.dir, STATE_FILE, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(StateError::io("unlink", &self.path.join(STATE_FILE), errno)),
+        }
+        let remove = || unlinkat(&self.root.dir, self.id.as_str(), UnlinkatFlags::RemoveDir);
+        let mut removed = remove();
+        if matches!(removed, Err(Errno::ENOTEMPTY | Errno::EEXIST)) {
+            // Something came after it was looked for.
+            clear(self.dir.as_fd(), &self.path, &[])?;
+            removed = remove();
+        }
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(StateError::io("rmdir", &self.path, errno)),
         }
