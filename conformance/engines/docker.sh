@@ -214,7 +214,7 @@ scenario_networks() {
     status not-connected docker exec lone wget -q -O - http://server/
     status connect docker network connect back lone
     says connected docker exec lone wget -q -O - http://server/
-    says members docker network inspect --format '{{range .Containers}}{{println .Name}}{{end}}' back
+    says members sh -c '/usr/bin/docker network inspect --format "{{range .Containers}}{{println .Name}}{{end}}" back | sort'
     status disconnect docker network disconnect back lone
     status apart docker exec lone wget -q -O - http://server/
     docker rm -f lone server >/dev/null
@@ -295,7 +295,7 @@ YML
 
 scenario_flags() {
     says init docker run --rm --init box sh -c 'cat /proc/1/comm'
-    says read-only docker run --rm --read-only --tmpfs /tmp box sh -c 'touch /x; touch /tmp/x && echo tmp is writable'
+    says read-only docker run --rm --read-only --tmpfs /tmp box sh -c '{ touch /x; touch /tmp/x && echo tmp is writable; } 2>&1'
     says cap-drop docker run --rm --cap-drop ALL box sh -c 'grep Cap /proc/self/status'
     says cap-add docker run --rm --cap-drop ALL --cap-add NET_ADMIN box sh -c 'grep CapEff /proc/self/status'
     says no-new-privileges docker run --rm --security-opt no-new-privileges box grep NoNewPrivs /proc/self/status
@@ -307,14 +307,14 @@ scenario_flags() {
     says sysctl docker run --rm --sysctl net.ipv4.ip_default_ttl=77 box cat /proc/sys/net/ipv4/ip_default_ttl
     says memory docker run --rm --memory 32m --memory-swap 32m box sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null'
     says cpus docker run --rm --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 box sh -c 'nproc; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null'
-    says pids docker run --rm --pids-limit 10 box sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 3 & done 2>&1 | grep -c -i fork'
+    says pids docker run --rm --pids-limit 10 box sh -c '(for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 3 & done) 2>&1 | grep -q -i fork && echo stopped'
     docker run -d --name mate --ipc shareable box sleep 1000 >/dev/null
     says ipc-and-pid docker run --rm --ipc container:mate --pid container:mate box sh -c 'ps | grep -c sleep.1000'
     docker rm -f mate >/dev/null
     says pid-host sh -c '/usr/bin/docker run --rm --pid host box ps | grep -c -w dockerd'
     says uts-host docker run --rm --uts host box true
     says shm docker run --rm --shm-size 3m box sh -c 'df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2'
-    says masked docker run --rm box sh -c 'wc -c </proc/kcore; ls /proc/acpi /sys/firmware 2>&1; touch /proc/sys/kernel/hostname'
+    says masked docker run --rm box sh -c '{ wc -c </proc/kcore; ls /proc/acpi /sys/firmware; touch /proc/sys/kernel/hostname; } 2>&1'
     says group-add docker run --rm --group-add 4711 box id -G
     says stop-signal docker run --rm --stop-signal INT box true
     says oom-score docker run --rm --oom-score-adj 300 box cat /proc/self/oom_score_adj

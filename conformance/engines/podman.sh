@@ -63,7 +63,7 @@ scenario_lifecycle() {
 
 scenario_flags() {
     says init podman run --rm --init --init-path /usr/bin/tini box sh -c 'cat /proc/1/comm'
-    says read-only podman run --rm --read-only --tmpfs /tmp box sh -c 'touch /x; touch /tmp/x && echo tmp is writable'
+    says read-only podman run --rm --read-only --tmpfs /tmp box sh -c '{ touch /x; touch /tmp/x && echo tmp is writable; } 2>&1'
     says cap-drop podman run --rm --cap-drop ALL box grep CapEff /proc/self/status
     says caps podman run --rm box grep CapEff /proc/self/status
     says seccomp podman run --rm box sh -c 'grep Seccomp: /proc/self/status'
@@ -71,7 +71,7 @@ scenario_flags() {
     status ulimit podman run --rm --ulimit nofile=100:200 box sh -c 'test $(ulimit -Sn) = 100'
     says sysctl podman run --rm --sysctl net.ipv4.ip_default_ttl=77 box cat /proc/sys/net/ipv4/ip_default_ttl
     says memory podman run --rm --memory 32m box sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max'
-    says masked podman run --rm box sh -c 'touch /proc/sys/kernel/x; ls /proc/acpi /sys/firmware'
+    says masked podman run --rm box sh -c '{ touch /proc/sys/kernel/x; ls /proc/acpi /sys/firmware; } 2>&1'
     says volume bash -c 'podman run --rm -v data:/srv box sh -c "echo kept >/srv/f"; podman run --rm -v data:/srv box cat /srv/f; podman volume rm data'
     says userns podman run --rm --uidmap 0:200000:65536 --network none box sh -c 'id -u; tr -s " " </proc/self/uid_map'
     says pids-limit podman run --rm --pids-limit 50 box true
