@@ -309,9 +309,9 @@ scenario_flags() {
     says cpus docker run --rm --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 box sh -c 'nproc; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null'
     says pids docker run --rm --pids-limit 10 box sh -c '(for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 3 & done) 2>&1 | grep -q -i fork && echo stopped'
     docker run -d --name mate --ipc shareable box sleep 1000 >/dev/null
-    says ipc-and-pid docker run --rm --ipc container:mate --pid container:mate box sh -c 'ps | grep -c sleep.1000'
+    says ipc-and-pid docker run --rm --ipc container:mate --pid container:mate box sh -c 'ps -o args | grep -c "^sleep 1000"'
     docker rm -f mate >/dev/null
-    says pid-host sh -c '/usr/bin/docker run --rm --pid host box ps | grep -c -w dockerd'
+    says pid-host sh -c '/usr/bin/docker run --rm --pid host box ps -o args | grep -c "^dockerd "'
     says uts-host docker run --rm --uts host box true
     says shm docker run --rm --shm-size 3m box sh -c 'df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2'
     says masked docker run --rm box sh -c '{ wc -c </proc/kcore; ls /proc/acpi /sys/firmware; touch /proc/sys/kernel/hostname; } 2>&1'

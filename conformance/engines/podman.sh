@@ -62,7 +62,7 @@ scenario_lifecycle() {
 }
 
 scenario_flags() {
-    says init podman run --rm --init --init-path /usr/bin/tini box sh -c 'cat /proc/1/comm'
+    says init podman run --rm --init --init-path /usr/bin/tini-static box sh -c 'cat /proc/1/comm'
     says read-only podman run --rm --read-only --tmpfs /tmp box sh -c '{ touch /x; touch /tmp/x && echo tmp is writable; } 2>&1'
     says cap-drop podman run --rm --cap-drop ALL box grep CapEff /proc/self/status
     says caps podman run --rm box grep CapEff /proc/self/status

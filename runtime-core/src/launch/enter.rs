@@ -17,8 +17,8 @@ impl Visit {
     /// Joins the pid namespace of the process that is the target of the launch, for the children of this one thread.
     ///
     /// It saves the stage: another process, which would have to join and then make the one that is wanted.  `None` where a stage
-    /// is needed all the same: without the right to (rootless), or where the thread has children in yet another namespace, to
-    /// which there would be no way back.
+    /// is needed all the same: without the right to (rootless), or where the thread has children in yet another namespace, or has
+    /// no right over its own (root of a user namespace within the pid namespace of another), so that there would be no way back.
     pub fn begin(inputs: &Inputs<'_>, spec: &CloneSpec, proc: &TrustedProc) -> Option<Self> {
         let target = inputs.target.filter(|_| joins_pid(spec))?;
         // A magic link, and the kernel's own: there is no other name for it.
@@ -27,6 +27,8 @@ impl Visit {
         if sys::namespace_kind(Fd::from(&own)) != Ok(libc::CLONE_NEWPID) {
             return None;
         }
+        // The way back first: from where it starts it leads nowhere, but is refused as it would be later.
+        sys::setns(Fd::from(&own), libc::CLONE_NEWPID).ok()?;
         sys::setns(Fd::from(target), libc::CLONE_NEWPID).ok()?;
         Some(Self { own })
     }
@@ -34,7 +36,7 @@ impl Visit {
     /// Goes back.
     ///
     /// # Errors
-    /// Those of `setns(2)`: what held for the way there holds for the way back, so none is known that could come.
+    /// Those of `setns(2)`: [`Visit::begin`] has tried it, so none is known that could come.
     pub fn end(self) -> sys::Result<()> {
         sys::setns(Fd::from(&self.own), libc::CLONE_NEWPID)
     }
