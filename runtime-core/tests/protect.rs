@@ -40,7 +40,9 @@ impl Pig {
     /// Starts a copy of this program, named `name`, that belongs to `owner`, as user `user`.
     fn start(name: &str, owner: u32, user: u32, protected: bool) -> Self {
         let program = std::env::temp_dir().join(format!("orlop-{name}-{}", std::process::id()));
-        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // By a process of its own: another test's fork would inherit a descriptor that writes, and the copy could not be executed.
+        let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+        assert!(copied.unwrap().success());
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         chown(&program, Some(owner), Some(owner)).unwrap();
         let mut command = Command::new(&program);
