@@ -47,7 +47,7 @@ answers() { curl -sS --max-time 3 "$1"; }
 scenario_run() {
     says hello docker run --rm box echo hello
     says stdin sh -c 'echo words | /usr/bin/docker run --rm -i box cat'
-    says both-streams docker run --rm box sh -c 'echo out; echo err >&2'
+    says both-streams docker run --rm box sh -c 'echo out; sleep 0.3; echo err >&2'
     says tty docker run --rm -t box sh -c 'test -t 0 && tty'
     says env docker run --rm -e A=b -w /tmp -h inside box sh -c 'echo $A $PWD $HOSTNAME $HOME'
     says user docker run --rm --user web box id

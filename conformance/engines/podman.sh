@@ -27,7 +27,7 @@ stop_engine() { podman rm -af >/dev/null 2>&1 || :; }
 scenario_run() {
     says hello podman run --rm box echo hello
     says stdin bash -c 'echo words | podman run --rm -i box cat'
-    says both-streams podman run --rm box sh -c 'echo out; echo err >&2'
+    says both-streams podman run --rm box sh -c 'echo out; sleep 0.3; echo err >&2'
     says tty podman run --rm -t box tty
     says env podman run --rm -e A=b -w /tmp -h inside box sh -c 'echo $A $PWD $HOME; hostname'
     says user podman run --rm --user web box id
