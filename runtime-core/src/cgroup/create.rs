@@ -36,7 +36,7 @@ impl Placement {
     /// Looks which of the groups are there, before the placement is recorded.
     ///
     /// Afterwards a group's `parents` are those that are to be made, and those that were made for other containers
-    /// ([`MADE_FOR_CONTAINERS`]), so that [`Placement::remove`] leaves alone what was there before.  A group with processes
+    /// (`MADE_FOR_CONTAINERS`), so that [`Placement::remove`] leaves alone what was there before.  A group with processes
     /// in it is somebody else's: killing the container would kill them.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //!    [`super::Placement::remove`] stops it.
 //!
 //! The client is ours: a connection of one's own to a manager costs 3 messages for a container, and the crates there are bring
-//! a runtime for asynchronous programs.  What is counted in `docs/cgroups.md` is counted by [`bus`].
+//! a runtime for asynchronous programs.  What is counted in `docs/cgroups.md` is counted by `bus`.
 
 mod annotations;
 mod bus;
