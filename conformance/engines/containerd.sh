@@ -4,34 +4,8 @@
 # (functions are called by name; what stands in single quotes is for the shell inside)
 
 needs_containerd="containerd ip busybox runc python3 script mmdebstrap"
-export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
-
-start_engine() {
-    start_containerd containerd-engine || return 1
-    mkdir -p "$WORK/rootfs"
-    tar -C "$WORK/rootfs" -xf "$(box_tar)"
-}
-
-# run_ctr [FLAG...] -- ID COMMAND...
-run_ctr() {
-    local flags=()
-    while [ "$1" != -- ]; do
-        flags+=("$1")
-        shift
-    done
-    shift
-    local id=$1
-    shift
-    ctr run --runc-binary "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$WORK/rootfs" "$id" "$@"
-}
-task_status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
-is() { [ "$(task_status "$1")" = "$2" ]; }
-remove() {
-    ctr task kill -s KILL "$1" 2>/dev/null
-    eventually 5 is "$1" STOPPED
-    ctr task rm "$1" >/dev/null 2>&1
-    ctr container rm "$1"
-}
+# How ctr is told what is under test.
+CTR_FLAG=--runc-binary
 
 scenario_run() {
     says hello run_ctr --rm -- hello echo hello

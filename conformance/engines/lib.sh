@@ -113,3 +113,33 @@ TOML
     eventually 30 ctr --address "/run/$name/containerd.sock" version ||
         { cat "$WORK/$name.log" >&2; return 1; }
 }
+
+# By ctr, for engines that set CTR_FLAG, ctr's flag for what is under test.
+export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
+
+start_engine() {
+    start_containerd containerd-engine || return 1
+    mkdir -p "$WORK/rootfs"
+    tar -C "$WORK/rootfs" -xf "$(box_tar)"
+}
+
+# run_ctr [FLAG...] -- ID COMMAND...
+run_ctr() {
+    local flags=()
+    while [ "$1" != -- ]; do
+        flags+=("$1")
+        shift
+    done
+    shift
+    local id=$1
+    shift
+    ctr run "$CTR_FLAG" "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$WORK/rootfs" "$id" "$@"
+}
+task_status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
+is() { [ "$(task_status "$1")" = "$2" ]; }
+remove() {
+    ctr task kill -s KILL "$1" 2>/dev/null
+    eventually 5 is "$1" STOPPED
+    ctr task rm "$1" >/dev/null 2>&1
+    ctr container rm "$1"
+}

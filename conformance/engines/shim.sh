@@ -10,37 +10,12 @@ with_shim="containerd-shim-runc-v2"
 # What containerd's own shim fails at, in one version or another (figures and OOM on hybrid cgroups, ctr's own options, a logger's
 # standard error, descriptors after execs side by side): each line must be a success, whatever the other side did.
 beyond_shim="metrics oom userns logger execs"
-export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
+# How ctr is told what is under test.
+CTR_FLAG=--runtime
 
-start_engine() {
-    start_containerd containerd-engine || return 1
-    mkdir -p "$WORK/rootfs"
-    tar -C "$WORK/rootfs" -xf "$(box_tar)"
-}
-
-# run_ctr [FLAG...] -- ID COMMAND...
-run_ctr() {
-    local flags=()
-    while [ "$1" != -- ]; do
-        flags+=("$1")
-        shift
-    done
-    shift
-    local id=$1
-    shift
-    ctr run --runtime "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$WORK/rootfs" "$id" "$@"
-}
-task_status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
-is() { [ "$(task_status "$1")" = "$2" ]; }
 pid_of() { ctr task ls | awk -v id="$1" '$1 == id { print $2 }'; }
 # The shim is the parent of the container's first process.
 shim_of() { awk '/^PPid/ { print $2 }' "/proc/$(pid_of "$1")/status"; }
-remove() {
-    ctr task kill -s KILL "$1" 2>/dev/null
-    eventually 5 is "$1" STOPPED
-    ctr task rm "$1" >/dev/null 2>&1
-    ctr container rm "$1"
-}
 shims() { pgrep -cf -- "-namespace test -id" || :; }
 
 scenario_run() {

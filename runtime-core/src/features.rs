@@ -52,7 +52,7 @@ pub struct LinuxFeatures {
 
 /// `{"enabled": …}`.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // as above
 pub struct Enabled {
     pub enabled: bool,
 }
@@ -60,7 +60,7 @@ pub struct Enabled {
 /// `linux.cgroup`.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs, clippy::struct_excessive_bools)]
+#[allow(missing_docs, clippy::struct_excessive_bools)] // as above, the booleans too
 pub struct CgroupFeatures {
     pub v1: bool,
     pub v2: bool,
@@ -72,7 +72,7 @@ pub struct CgroupFeatures {
 /// `linux.seccomp`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // as above
 pub struct SeccompFeatures {
     pub enabled: bool,
     pub actions: Vec<&'static str>,
@@ -84,7 +84,7 @@ pub struct SeccompFeatures {
 
 /// `linux.intelRdt`.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // as above
 pub struct IntelRdtFeatures {
     pub enabled: bool,
     pub schemata: bool,
@@ -93,7 +93,7 @@ pub struct IntelRdtFeatures {
 
 /// `linux.memoryPolicy`.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // as above
 pub struct MemoryPolicyFeatures {
     pub modes: Vec<&'static str>,
     pub flags: Vec<&'static str>,
@@ -101,7 +101,7 @@ pub struct MemoryPolicyFeatures {
 
 /// `linux.mountExtensions`.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // as above
 pub struct MountExtensions {
     pub idmap: Enabled,
 }

@@ -2,10 +2,10 @@
 //!
 //! `orlop-docs DIR` makes `DIR/man` and `DIR/completions`; `make docs` calls it.
 
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports)] // parsing is the command's; here only the tables are read
 #[path = "../args/mod.rs"]
 mod args;
-#[allow(dead_code)]
+#[allow(dead_code)] // named by `args`
 #[path = "../failure.rs"]
 mod failure;
 
