@@ -193,10 +193,15 @@ fn above(fd: OwnedFd) -> Result<OwnedFd, CommandError> {
 
 /// The child, from clone to execve.  Bare (invariant I2).
 fn become_program(p: &Prepared<'_>) -> Infallible {
-    match join(p.join).and_then(|()| arrange(p)) {
+    match hide(p).and_then(|()| join(p.join)).and_then(|()| arrange(p)) {
         Ok(()) => give_up(REPORT, sys::execve(p.path, &p.args, &p.env)),
         Err(error) => give_up(Fd::from(&p.report), error),
     }
+}
+
+/// Who is in the namespaces already must not look into us (CVE-2016-9962): we have what the calling program has open.  Bare.
+fn hide(p: &Prepared<'_>) -> sys::Result<()> {
+    if p.join.is_empty() { Ok(()) } else { sys::set_undumpable() }
 }
 
 /// The child when it joins a pid namespace: only children of who joins are in it, so one is made, as a sibling, and its pidfd
@@ -207,7 +212,7 @@ fn stage(p: &Prepared<'_>) -> Infallible {
         no_signal: true,
         ..CloneArgs::default()
     };
-    let made = join(p.join).and_then(|()| {
+    let made = hide(p).and_then(|()| join(p.join)).and_then(|()| {
         sys::clone3(&args, || match arrange(p) {
             Ok(()) => give_up(REPORT, sys::execve(p.path, &p.args, &p.env)),
             Err(error) => give_up(Fd::from(&p.report), error),

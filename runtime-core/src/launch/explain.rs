@@ -28,8 +28,11 @@ pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
     let start = "unable to start container process";
     let name = &plan.program.name;
     let Some(planned) = plan.child.get(usize::from(step)) else {
-        let what =
-            if step == STAGE { "leave the caller's environment or join a namespace" } else { "unknown step" };
+        let what = match (step, error.call) {
+            (STAGE, Call::Openat2) => "process.oomScoreAdj: write /proc/self/oom_score_adj",
+            (STAGE, _) => "leave the caller's environment or join a namespace",
+            _ => "unknown step",
+        };
         return Error::because(ErrorKind::Launch, format!("{start}: {what}"), error);
     };
     match planned.step {

@@ -99,6 +99,8 @@ pub fn compile_exec(
             namespace_slots: slots.len(),
             into_cgroup: container.cgroup && affinity.is_none(),
             initial_affinity: affinity.map(scheduling::cpus),
+            hidden: true,
+            oom_score: process.oom_score_adj(),
             ..CloneSpec::default()
         },
         child: steps.0,
@@ -143,9 +145,6 @@ fn outside(process: &Process, container: &ExecTarget, facts: &HostFacts) -> Vec<
             let rlimits::Limit { resource, soft, hard } = limit;
             steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));
         }
-    }
-    if let Some(value) = process.oom_score_adj() {
-        steps.push(planned(HostStep::SetOomScore { value }, "process.oomScoreAdj"));
     }
     steps
 }

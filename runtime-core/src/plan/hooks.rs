@@ -57,6 +57,11 @@ pub(super) fn before_pivot(spec: &Spec) -> impl Iterator<Item = (HookKind, Vec<H
         .filter_map(|kind| compile(spec, kind))
 }
 
+/// Whether any hook runs in the container's namespaces.
+pub(super) fn enter_the_container(spec: &Spec) -> bool {
+    [HookKind::CreateContainer, HookKind::StartContainer].iter().any(|kind| !given(spec, *kind).is_empty())
+}
+
 /// The hooks of `start` and `delete`.
 pub(super) fn later(spec: &Spec) -> Vec<(HookKind, Vec<Hook>)> {
     [HookKind::StartContainer, HookKind::Poststart, HookKind::Poststop]

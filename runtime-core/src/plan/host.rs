@@ -1,7 +1,7 @@
 //! The order of the parent half.
 
 use super::compiler::{Input, Report, Steps, planned};
-use super::{ChildStep, Gate, HostStep, IntelRdt, Namespace, Planned, cgroups, hooks, rlimits};
+use super::{ChildStep, Gate, HostStep, IntelRdt, Namespace, Planned, cgroups, hooks, namespaces, rlimits};
 use oci_spec::runtime::{Linux, LinuxIntelRdt};
 
 /// The steps of the parent half.
@@ -74,7 +74,8 @@ fn outside(input: &Input<'_>) -> Vec<Planned<HostStep>> {
             steps.push(planned(HostStep::SetRlimit { resource, soft, hard }, origin));
         }
     }
-    if let Some(value) = process.and_then(oci_spec::runtime::Process::oom_score_adj) {
+    let itself = namespaces::oom_score_of_itself(input).is_some();
+    if let Some(value) = process.and_then(oci_spec::runtime::Process::oom_score_adj).filter(|_| !itself) {
         steps.push(planned(HostStep::SetOomScore { value }, "process.oomScoreAdj"));
     }
     steps

@@ -3,13 +3,16 @@
 use super::compiler::{Input, Report, Steps, planned};
 use super::path::c_path;
 use super::{
-    ChildStep, CloneSpec, Gate, HostFacts, HostStep, IdMaps, Namespace, Planned, c_string, cgroups, process,
+    ChildStep, CloneSpec, Gate, HostFacts, HostStep, IdMaps, Namespace, Planned, c_string, cgroups, hooks,
+    process,
 };
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 /// Capability numbers that the id maps are about.
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
+/// What it takes to look into a process that is not dumpable.
+const CAP_SYS_PTRACE: u32 = 19;
 
 /// A namespace that is joined.
 #[derive(Clone, Debug)]
@@ -211,15 +214,51 @@ pub(super) fn clone_spec(input: &Input<'_>, groups: &cgroups::Groups, tree_slots
         .iter()
         .filter(|(kind, _)| !later.contains(kind))
         .fold(0, |f, (kind, _)| f | kind.flag());
+    let hiding = hiding(input);
     let joins = || namespaces.joins().iter().map(|j| (j.slot, j.kind)).collect();
     CloneSpec {
         flags,
         stage: namespaces.needs_stage().then(joins),
         into_cgroup: groups.into_cgroup,
         initial_affinity: None,
+        hidden: hiding == Hiding::AtOnce,
+        oom_score: oom_score_of_itself(input),
         namespace_slots: namespaces.joined.len(),
         tree_slots,
     }
+}
+
+/// When the process makes itself invisible to processes of its own user (`PR_SET_DUMPABLE`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hiding {
+    AtOnce,
+    /// An ordinary user's parent could not write the maps of a process that is hidden; nor the process its clock offsets.
+    WithMaps,
+    /// An ordinary user's parent must look into it, for the hooks that enter the container.
+    Never,
+}
+
+fn parent_sees_hidden(facts: &HostFacts) -> bool {
+    facts.euid == 0 && facts.permitted & (1 << CAP_SYS_PTRACE) != 0
+}
+
+fn hiding(input: &Input<'_>) -> Hiding {
+    let namespaces = &input.namespaces;
+    if parent_sees_hidden(input.facts) {
+        return Hiding::AtOnce;
+    }
+    if namespaces.is_new(Namespace::Pid) || hooks::enter_the_container(input.spec) {
+        // In a pid namespace of its own nobody sees it.
+        return Hiding::Never;
+    }
+    let later = namespaces.is_new(Namespace::User) || namespaces.is_new(Namespace::Time);
+    if later { Hiding::WithMaps } else { Hiding::AtOnce }
+}
+
+/// The score that the process sets itself, as the parent may not when it is hidden.
+pub(super) fn oom_score_of_itself(input: &Input<'_>) -> Option<i32> {
+    let itself = hiding(input) == Hiding::AtOnce && !parent_sees_hidden(input.facts);
+    input.spec.process().as_ref().filter(|_| itself)?.oom_score_adj()
 }
 
 /// What the process does about its namespaces before it looks at the root file system.
@@ -238,6 +277,9 @@ pub(super) fn child_steps(input: &Input<'_>, steps: &mut Steps) {
     }
     if namespaces.is_new(Namespace::User) {
         steps.push(ChildStep::Await(Gate::Maps), namespaces.origin(Namespace::User));
+    }
+    if hiding(input) == Hiding::WithMaps {
+        steps.push(ChildStep::Hide, "its pid namespace is not its own");
     }
     if namespaces.becomes_root() {
         let clear_groups = !namespaces.setgroups_denied();

@@ -14,6 +14,7 @@ pub(super) fn describe(step: &ChildStep, plan: &Plan) -> Words {
             with("NewTimeNamespace", offsets)
         }
         ChildStep::Await(gate) => with("Await", gate_name(*gate)),
+        ChildStep::Hide => plain("Hide"),
         ChildStep::BecomeRoot { clear_groups } => {
             with("BecomeRoot", if *clear_groups { "without groups" } else { "" })
         }

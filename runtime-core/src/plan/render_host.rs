@@ -100,6 +100,12 @@ fn clone(plan: &Plan) -> String {
     if let Some(mask) = &plan.clone.initial_affinity {
         what.push_str(&format!("; first on CPUs {}", words::list(mask)));
     }
+    if let Some(value) = plan.clone.oom_score {
+        what.push_str(&format!("; oom score {value}"));
+    }
+    if plan.clone.hidden {
+        what.push_str("; hidden");
+    }
     what
 }
 

@@ -114,6 +114,11 @@ pub struct CloneSpec {
     pub into_cgroup: bool,
     /// The CPUs that the process runs on before it enters its cgroups (`process.execCPUAffinity.initial`).
     pub initial_affinity: Option<Vec<u64>>,
+    /// The process hides itself from processes of the container before it joins or does anything: it has descriptors of the host, and
+    /// its user is theirs (CVE-2016-9962).
+    pub hidden: bool,
+    /// `/proc/self/oom_score_adj`, set by the process before it hides, where the parent has no right to after that.
+    pub oom_score: Option<i32>,
     /// How many slots for namespace descriptors and for mount trees the host steps fill.
     pub namespace_slots: usize,
     /// See `namespace_slots`.
@@ -393,6 +398,8 @@ pub enum ChildStep {
     },
     /// Waits for the parent.
     Await(Gate),
+    /// Hides from processes of the container, where it could not be done at once ([`CloneSpec::hidden`]).
+    Hide,
     /// Becomes user and group 0 of the user namespace, without supplementary groups when `clear_groups`.
     BecomeRoot {
         /// setgroups(2) is allowed.

@@ -284,6 +284,15 @@ pub fn set_keep_capabilities(on: bool) -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, on.into(), 0).map(drop)
 }
 
+/// Makes the calling process one that others of its user and its user namespace may not trace, nor look into by `/proc/PID` (`fd`,
+/// `root`, `cwd`, `exe`, `mem`), until its next execve (`PR_SET_DUMPABLE`, `ptrace(2)`).  Its files in `/proc` are root's meanwhile.
+///
+/// # Errors
+/// Those of `prctl(2)`.
+pub fn set_undumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
 /// Sets no_new_privs, which cannot be taken back (`PR_SET_NO_NEW_PRIVS`).
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Without arguments it prints what it sees, for people; `probe report --json` says everything, for tests; and
 //! the other verbs do the small things a shell would be needed for.  A link to it named like a verb acts as that.
 
+mod attacks;
 mod burden;
 mod parse;
 mod pretty;

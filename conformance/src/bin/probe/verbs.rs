@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd;
 use serde_json::{Value, json};
 
-use crate::{burden, report};
+use crate::{attacks, burden, report};
 
 /// Every verb.
 pub const NAMES: &[&str] = &[
@@ -51,7 +51,9 @@ pub const NAMES: &[&str] = &[
     "report",
     "seq",
     "sleep",
+    "snoop",
     "stat",
+    "swap",
     "trap",
     "true",
     "tty",
@@ -118,6 +120,8 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
         "burn" => burden::burn(args),
         "huge" => burden::huge(args),
         "read-direct" => burden::read_direct(args),
+        "snoop" => attacks::snoop(args),
+        "swap" => attacks::swap(args),
         "seq" => return Some(sequence(args)),
         _ => return None,
     };

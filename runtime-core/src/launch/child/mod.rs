@@ -102,7 +102,7 @@ const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
 
 /// Makes the namespaces' first process where `clone.stage` asks for it, then walks the steps.  Never returns.
 pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
-    let started = cx.prepare(clone.initial_affinity.as_deref());
+    let started = cx.prepare(clone);
     let Some(joins) = &clone.stage else {
         cx.finish_or_fail(STAGE, started);
         return cx.walk();
@@ -172,8 +172,15 @@ impl Context<'_> {
     }
 
     /// Leaves what belongs to the caller behind: its descriptors, its ignored signals, its signal mask, its umask, its cgroups,
-    /// its CPUs.
-    fn prepare(&mut self, cpus: Option<&[u64]>) -> Result<()> {
+    /// its CPUs; and before all that, hides.
+    fn prepare(&mut self, clone: &CloneSpec) -> Result<()> {
+        if let Some(score) = clone.oom_score {
+            process::set_oom_score(self, score)?;
+        }
+        if clone.hidden {
+            sys::set_undumpable()?;
+        }
+        let cpus = clone.initial_affinity.as_deref();
         if let Some(stdio) = self.stdio {
             for (fd, n) in stdio.into_iter().zip(0..) {
                 sys::dup3(fd, Fd(n), true)?;
@@ -249,6 +256,7 @@ impl Context<'_> {
             ChildStep::NewSession => sys::setsid(),
             ChildStep::NewCgroupNamespace => sys::unshare(libc::CLONE_NEWCGROUP),
             ChildStep::NewTimeNamespace { offsets } => process::new_time_namespace(self, offsets.as_deref()),
+            ChildStep::Hide => sys::set_undumpable(),
             ChildStep::BecomeRoot { clear_groups } => process::become_root(*clear_groups),
             ChildStep::NewKeyring { name } => process::new_keyring(name),
             ChildStep::Hostname(name) => sys::sethostname(name),
@@ -349,6 +357,8 @@ impl Context<'_> {
             };
         };
         sys::close(self.sync);
+        // Nothing after this needs it; and what is executed in the container meanwhile is not to find the host's procfs here.
+        sys::close(self.proc);
         // From here on a step is observed by nobody.
         self.observe = Observe::No;
         loop {

@@ -22,6 +22,17 @@ fn write_proc(cx: &Context<'_>, file: &CStr, value: &CStr) -> Result<()> {
     result
 }
 
+/// Writes its own score for the OOM killer.
+pub fn set_oom_score(cx: &Context<'_>, score: i32) -> Result<()> {
+    let mut value = PathBuffer::empty();
+    if score < 0 {
+        value.push(b"-")?;
+    }
+    value.push_number(score.unsigned_abs())?;
+    // By this call a failure is known from those of the other things done at this point.
+    write_proc(cx, c"self/oom_score_adj", value.as_c_str()).map_err(|e| SysError { call: Call::Openat2, ..e })
+}
+
 /// Unshares the time namespace, sets the clocks, and enters it.
 ///
 /// A new time namespace is that of the children only (`time_namespaces(7)`), and its offsets can be set until somebody

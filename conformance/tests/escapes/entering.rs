@@ -1,0 +1,58 @@
+//! The moments in which a process of the runtime is in the container already, and not yet the container's program.
+
+use conformance::harness::{Container, eventually, require_root};
+use serde_json::json;
+use std::fs;
+
+use crate::{add_capabilities, breach};
+
+/// How many processes are executed while the container looks at them.
+const ROUNDS: usize = 60;
+
+/// The container's first process looks at every process that comes; the runtime executes some.  What it could reach.
+fn snoop_on_exec(mut container: Container) -> Vec<String> {
+    let output = container.launch(&["probe", "snoop", "6"]);
+    let lines = || -> Vec<String> {
+        fs::read_to_string(&output).unwrap_or_default().lines().map(str::to_owned).collect()
+    };
+    eventually("the attacker is ready", || !lines().is_empty());
+    for _ in 0..ROUNDS {
+        container.runtime(&["exec", &container.id, "probe", "true"]).ok();
+    }
+    eventually("the attacker has ended", || lines().last().is_some_and(|line| line.starts_with("seen ")));
+    let lines = lines();
+    assert_ne!(lines.last().map(String::as_str), Some("seen 0"), "the attacker saw no process: no test");
+    lines.into_iter().filter(|line| line.starts_with("reached: ")).collect()
+}
+
+/// CVE-2016-9962: between joining the container's namespaces and execve, a process of the runtime has the host's descriptors; the
+/// container must not reach them through `/proc/PID/fd`.
+#[test]
+fn a_process_that_enters_cannot_be_looked_into() {
+    if !require_root() {
+        return;
+    }
+    let reached = snoop_on_exec(Container::new());
+    if !reached.is_empty() {
+        breach!("{reached:#?}");
+    }
+}
+
+/// The same in a user namespace, whose root has all capabilities over what has entered it.
+#[test]
+fn a_process_that_enters_a_user_namespace_cannot_be_looked_into() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    add_capabilities(&mut container, &["CAP_SYS_PTRACE"]);
+    container.namespace("user", None);
+    container.config["linux"]["uidMappings"] =
+        json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    container.config["linux"]["gidMappings"] =
+        json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let reached = snoop_on_exec(container);
+    if !reached.is_empty() {
+        breach!("{reached:#?}");
+    }
+}
