@@ -15,6 +15,7 @@ use crate::plan::{self, ExecTarget, Namespace, Options};
 use crate::process::Process;
 use crate::runtime::{Runtime, StepObserver, check_preserved};
 use crate::seccomp::Filter;
+use crate::spec;
 use crate::state::{ContainerDir, State};
 use crate::status::Status;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -140,6 +141,7 @@ fn launch_in(
     options: &mut ExecOptions,
 ) -> Result<Process, Error> {
     let process = merge(state, options)?;
+    spec::check_process(&process)?;
     check_preserved(options.preserve_fds)?;
     let facts = host::gather_for(&process);
     let plan_options = Options {

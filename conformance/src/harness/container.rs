@@ -35,6 +35,8 @@ pub struct Container {
     pub global: Vec<String>,
     /// A program that every command is executed by (`deny RULE`), after that of `ORLOP_RUNTIME_BY`.
     pub by: Vec<String>,
+    /// The runtime's binary, where it is not that of `ORLOP_RUNTIME` (a copy of it, say).
+    pub binary: Option<PathBuf>,
     /// Environment of the runtime, besides PATH, HOME and XDG_RUNTIME_DIR.
     pub environment: Vec<(String, String)>,
     /// Standard input of the next command; nothing is `/dev/null`.
@@ -124,6 +126,7 @@ impl Container {
             config,
             global: Vec::new(),
             by: Vec::new(),
+            binary: None,
             environment: Vec::new(),
             stdin: None,
             directory,
@@ -272,7 +275,7 @@ impl Container {
     }
 
     fn command_by(&self, prefix: &[&str], words: &[&str]) -> Command {
-        let runtime = runtime_path();
+        let runtime = self.binary.clone().unwrap_or_else(runtime_path);
         let by = std::env::var("ORLOP_RUNTIME_BY").unwrap_or_default();
         let by = by.split_whitespace().chain(self.by.iter().map(String::as_str));
         let mut line = by.chain(prefix.iter().copied()).map(OsStr::new).chain([runtime.as_os_str()]);

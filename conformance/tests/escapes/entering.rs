@@ -7,11 +7,11 @@ use std::fs;
 use crate::{add_capabilities, breach};
 
 /// How many processes are executed while the container looks at them.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 40;
 
 /// The container's first process looks at every process that comes; the runtime executes some.  What it could reach.
 fn snoop_on_exec(mut container: Container) -> Vec<String> {
-    let output = container.launch(&["probe", "snoop", "6"]);
+    let output = container.launch(&["probe", "snoop", "4"]);
     let lines = || -> Vec<String> {
         fs::read_to_string(&output).unwrap_or_default().lines().map(str::to_owned).collect()
     };
@@ -52,6 +52,47 @@ fn a_process_that_enters_a_user_namespace_cannot_be_looked_into() {
     container.config["linux"]["gidMappings"] =
         json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let reached = snoop_on_exec(container);
+    if !reached.is_empty() {
+        breach!("{reached:#?}");
+    }
+}
+
+/// A process that becomes another container's in the same pid namespace (of a pod, say): it is seen from its clone on.
+#[test]
+fn a_process_that_joins_the_pid_namespace_cannot_be_looked_into() {
+    if !require_root() {
+        return;
+    }
+    let mut attacker = Container::new();
+    let output = attacker.launch(&["probe", "snoop", "4"]);
+    let read = || fs::read_to_string(&output).unwrap_or_default();
+    eventually("the attacker is ready", || !read().is_empty());
+    let mut container = Container::new();
+    container.namespace("pid", Some(&format!("/proc/{}/ns/pid", attacker.state()["pid"])));
+    container.args(&["probe", "true"]);
+    for _ in 0..ROUNDS / 2 {
+        container.run().ok();
+    }
+    eventually("the attacker has ended", || read().contains("seen "));
+    let reached: Vec<String> =
+        read().lines().filter(|line| line.starts_with("reached: ")).map(str::to_owned).collect();
+    assert!(!read().contains("seen 0"), "the attacker saw no process: no test");
+    if !reached.is_empty() {
+        breach!("{reached:#?}");
+    }
+}
+
+/// A process that waits for `start`: what is executed in the container meanwhile is of the same user.
+#[test]
+fn a_process_that_waits_for_start_cannot_be_looked_into() {
+    if !require_root() {
+        return;
+    }
+    let mut container = Container::new();
+    container.args(&["probe", "true"]);
+    container.create().ok();
+    let output = container.runtime(&["exec", &container.id, "probe", "snoop", "0.2"]).ok();
+    let reached: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with("reached: ")).collect();
     if !reached.is_empty() {
         breach!("{reached:#?}");
     }

@@ -47,6 +47,7 @@ pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
 /// Error numbers that mislead, in words (`style.md`, habit 4).
 fn explain_errno(step: &ChildStep, e: SysError) -> String {
     let hint = match (step, e.call, e.errno) {
+        (ChildStep::Mount(_), Call::Check, libc::ELOOP) => " (links of the image lead it into /proc)",
         (ChildStep::Mount(_), Call::Fsopen, libc::ENODEV) => " (the kernel does not know this file system)",
         (ChildStep::Chdir { .. }, Call::Getcwd, libc::EXDEV) => {
             " (current working directory is outside of container mount namespace root -- possible container breakout detected)"

@@ -65,6 +65,16 @@ pub fn load_process(bytes: &[u8]) -> Result<(Process, Vec<String>), SpecError> {
     }
 }
 
+/// Checks a process that was put together from others; what is wrong with it is told as for a configuration's `process`.
+///
+/// # Errors
+/// All faults at once.
+pub fn check_process(process: &Process) -> Result<(), SpecError> {
+    let mut report = Report::default();
+    validate::process(process, &mut report);
+    if report.faults.is_empty() { Ok(()) } else { Err(SpecError { faults: report.faults }) }
+}
+
 /// Checks what parsed, and puts it into the form the plan compiler relies on.
 fn finish(mut spec: Spec, mut report: Report, extras: Extras, bytes: &[u8]) -> Result<Loaded, SpecError> {
     let typed = std::mem::take(&mut report.faults);

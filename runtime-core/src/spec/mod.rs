@@ -27,7 +27,7 @@ pub use example::{Example, example};
 pub use fault::{Fault, SpecError};
 pub(crate) use fault::{Report, member};
 pub use lists::{MAX_CPU, MAX_NODE, parse_list};
-pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, load, load_file, load_process};
+pub use load::{MAX_CONFIG_BYTES, MAX_CONFIG_VALUES, check_process, load, load_file, load_process};
 pub use resources::{LoadedResources, check_resources, load_resources};
 pub use sysctl::{SysctlOwner, sysctl_owner, sysctl_path};
 

@@ -1,11 +1,11 @@
 //! Verbs of a hostile container: they try, in a loop with an end, what must not work.
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::verbs::{Outcome, number, say};
 
@@ -63,24 +63,45 @@ fn pids() -> Vec<u32> {
     entries.filter_map(|entry| std::str::from_utf8(entry.file_name().as_bytes()).ok()?.parse().ok()).collect()
 }
 
-/// Exchanges two names for the given seconds, as fast as it can: `swap A B SECONDS`.
-pub fn swap(args: &[String]) -> Outcome {
-    let what = "swap A B SECONDS";
-    let end = deadline(args, 2, what)?;
-    let mut count = 0u64;
+/// Overwrites, for the given seconds, the program of every other process of this pid namespace that is not the probe: opens it while it
+/// runs, and for writing as soon as it has ended.
+///
+/// `overwrite SECONDS`: prints `ready`, then how many programs it has opened and how many it has written to.
+pub fn overwrite(args: &[String]) -> Outcome {
+    let end = deadline(args, 0, "overwrite SECONDS")?;
+    let own = std::process::id();
+    let (mut opened, mut written) = (0u32, 0u32);
     say("ready")?;
     while Instant::now() < end {
-        for _ in 0..64 {
-            // What is gone at this moment may come back.
-            let _ = renameat2(
-                AT_FDCWD,
-                args[0].as_str(),
-                AT_FDCWD,
-                args[1].as_str(),
-                RenameFlags::RENAME_EXCHANGE,
-            );
+        for pid in pids() {
+            let exe = format!("/proc/{pid}/exe");
+            if pid == own || fs::read_link(&exe).is_ok_and(|program| program == Path::new("/bin/probe")) {
+                continue;
+            }
+            // Its interpreter and libraries, where the kernel shows them.
+            let maps = fs::read_dir(format!("/proc/{pid}/map_files")).into_iter().flatten().flatten();
+            let maps: Vec<_> = maps.map(|entry| entry.path()).collect();
+            for file in std::iter::once(Path::new(&exe).to_owned()).chain(maps) {
+                let Ok(held) = fs::File::open(&file) else { continue };
+                opened += 1;
+                written += u32::from(write_when_it_has_ended(&held, end));
+            }
         }
-        count += 64;
     }
-    say(&format!("swapped {count}"))
+    say(&format!("opened {opened}, written {written}"))
+}
+
+/// A file that is executed cannot be opened for writing (`ETXTBSY`): tries until it is not, for a while.
+fn write_when_it_has_ended(held: &fs::File, end: Instant) -> bool {
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let patience = end.min(Instant::now() + Duration::from_millis(200));
+    while Instant::now() < patience {
+        let mut open = fs::OpenOptions::new();
+        match open.write(true).open(&path).and_then(|mut file| file.write_all(b"#!/the/attackers\n")) {
+            Ok(()) => return true,
+            Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }

@@ -77,6 +77,10 @@ pub struct Context<'p> {
 pub struct State {
     /// The root file system's mount.
     root: Option<Fd>,
+    /// What was mounted at `/proc`, and at `/sys`.
+    proc: Option<Fd>,
+    /// See `proc`.
+    sys: Option<Fd>,
     /// The mount namespace shares its mounts with the host.
     shared: bool,
     /// The slave of the console.
@@ -265,7 +269,10 @@ impl Context<'_> {
             ChildStep::Ready => self.ready(),
             ChildStep::Seccomp(filter) => seccomp::load(self, filter),
             ChildStep::Execute => process::execute(self),
-            ChildStep::FindExecutable => process::find_executable(self),
+            ChildStep::FindExecutable => {
+                self.close_what_is_the_hosts();
+                process::find_executable(self)
+            }
             _ => self.step_of_rootfs(step),
         }
     }
@@ -332,6 +339,21 @@ impl Context<'_> {
         }
     }
 
+    /// Closes the descriptors that lead to the host, as the last step before the program's path is looked up has used them: execve
+    /// closes them, but not before it has followed the path, and that of the interpreter, which may go through `/proc/self/fd/N`
+    /// (CVE-2024-21626).
+    fn close_what_is_the_hosts(&self) {
+        let steps = self.steps.iter().map(|planned| &planned.step);
+        let preserved =
+            steps.map(|s| if let ChildStep::PreserveFds { count } = s { *count } else { 0 }).max();
+        let first = 3i32.saturating_add_unsigned(preserved.unwrap_or(0));
+        for fd in self.keep {
+            if fd.0 >= first && *fd != self.sync && Some(*fd) != self.listener {
+                sys::close(*fd);
+            }
+        }
+    }
+
     /// Waits until the parent lets us past `gate`.
     fn wait(&self, gate: Gate) -> Result<()> {
         if gate == Gate::Hooks {
@@ -357,8 +379,6 @@ impl Context<'_> {
             };
         };
         sys::close(self.sync);
-        // Nothing after this needs it; and what is executed in the container meanwhile is not to find the host's procfs here.
-        sys::close(self.proc);
         // From here on a step is observed by nobody.
         self.observe = Observe::No;
         loop {

@@ -8,6 +8,9 @@ use crate::sys::{self, Call, Fd, MountAttr, Result, SysError, attr};
 use core::ffi::CStr;
 use libc::{AT_EMPTY_PATH, O_DIRECTORY, O_RDONLY};
 
+/// File system magic of procfs (`statfs(2)`).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
 /// Makes the mount `m`.
 pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     let (tree, applied) = open_source(cx, m)?;
@@ -36,8 +39,21 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     if m.late_read_only {
         return remember(cx, tree);
     }
-    close_tree(m, tree);
+    if !keep(cx, m, tree) {
+        close_tree(m, tree);
+    }
     Ok(())
+}
+
+/// Keeps the file systems that show the kernel, for what is hidden in them.
+fn keep(cx: &mut Context<'_>, m: &Mount, tree: Fd) -> bool {
+    let place = match m.destination.to_bytes() {
+        b"/proc" => &mut cx.state.proc,
+        b"/sys" => &mut cx.state.sys,
+        _ => return false,
+    };
+    *place = Some(tree);
+    true
 }
 
 /// Changes the mount at `destination` (`remount`); the kernel refuses a place where none is.
@@ -88,14 +104,25 @@ fn is_nothing(a: &MountAttr) -> bool {
     a.set == 0 && a.clear == 0
 }
 
+/// The mountpoint, made if it is missing.
+///
+/// The compiler lets only what belongs there be mounted at and below `/proc`; a link of the image must not lead another mount there
+/// (CVE-2019-16884).
 fn locate_target(root: Fd, m: &Mount, kind: Kind) -> Result<Fd> {
-    if m.plain_destination {
-        match path::locate_plain(root, &m.destination) {
-            Err(e) if e.errno == libc::ENOENT => {}
-            r => return r,
+    match path::locate_plain(root, &m.destination) {
+        Err(e) if e.errno == libc::ENOENT => {
+            if let Some(made) = path::create_last(root, &m.destination, kind)? {
+                return Ok(made);
+            }
         }
+        Err(e) if e.errno == libc::ELOOP && !m.plain_destination => {}
+        r => return r,
     }
-    path::locate_or_create(root, &m.destination, kind)
+    let target = path::locate_or_create(root, &m.destination, kind)?;
+    match sys::fstatfs(target)? {
+        (PROC_SUPER_MAGIC, _) => Err(SysError { call: Call::Check, errno: libc::ELOOP }),
+        _ => Ok(target),
+    }
 }
 
 /// The detached tree to be attached, with the attributes that can be set by now.

@@ -58,7 +58,7 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
 }
 
 /// Makes the last component of `path` where that alone is missing, which is the usual case; `None` where it is not.
-fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<Fd>> {
+pub fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<Fd>> {
     let bytes = path.to_bytes();
     let Some(slash) = bytes.iter().rposition(|b| *b == b'/') else { return Ok(None) };
     let (directory, name) = bytes.split_at_checked(slash + 1).unwrap_or_default();

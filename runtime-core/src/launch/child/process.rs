@@ -142,6 +142,10 @@ fn comes_again(cx: &Context<'_>) -> bool {
 
 /// Sets groups and ids.
 pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
+    // (uid_t)-1 means "leave as it is" to the kernel: root.
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(SysError { call: Call::Setresuid, errno: libc::EINVAL });
+    }
     sys::set_keep_capabilities(true)?;
     if let Some(groups) = groups {
         sys::setgroups(groups)?;
@@ -156,11 +160,12 @@ pub fn home(cx: &mut Context<'_>, slot: usize, uid: u32) -> Result<()> {
     let mut line = [0; 1024];
     // After pivot_root, and for exec after joining: "/" is the container's.
     let root = sys::openat(Fd::CWD, c"/", O_PATH, 0)?;
-    let length = match path::open(root, c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK) {
+    let length = match path::open(root, c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) {
         Ok(file) => {
-            let length = find_user(file, uid, &mut line);
+            // A database that cannot be read (a directory, say) tells of nobody, as one that is not there.
+            let length = find_user(file, uid, &mut line).unwrap_or_default();
             sys::close(file);
-            length?
+            length
         }
         Err(_) => None,
     };

@@ -193,9 +193,26 @@ fn is_missing(e: SysError) -> bool {
     e.errno == libc::ENOENT || e.errno == libc::ENOTDIR
 }
 
+/// Opens a path that is to be hidden or made read-only.
+///
+/// In procfs and sysfs from the very mount that was made: who can rename in the root file system (another container that shares it)
+/// could have led `/proc` elsewhere by now, where there is nothing to hide (CVE-2019-19921).
+fn locate_hidden(cx: &Context<'_>, path: &CStr) -> Result<Fd> {
+    let places = [(cx.state.proc, b"/proc/".as_slice()), (cx.state.sys, b"/sys/")];
+    for (mount, prefix) in places {
+        let below = path.to_bytes_with_nul().strip_prefix(prefix);
+        let below =
+            below.and_then(|below| CStr::from_bytes_with_nul(below).ok()).filter(|below| !below.is_empty());
+        if let (Some(mount), Some(below)) = (mount, below) {
+            return path::locate(mount, below);
+        }
+    }
+    path::locate(cx.root(), path)
+}
+
 /// Hides `masked`.
 pub fn mask(cx: &mut Context<'_>, masked: &CStr) -> Result<()> {
-    let target = match path::locate(cx.root(), masked) {
+    let target = match locate_hidden(cx, masked) {
         Err(e) if is_missing(e) => return Ok(()),
         r => r?,
     };
@@ -243,7 +260,7 @@ fn mask_directory(cx: &mut Context<'_>, target: Fd) -> Result<()> {
 
 /// Makes `read_only` read-only, with what is mounted below it.
 pub fn read_only_path(cx: &Context<'_>, read_only: &CStr) -> Result<()> {
-    let target = match path::locate(cx.root(), read_only) {
+    let target = match locate_hidden(cx, read_only) {
         Err(e) if is_missing(e) => return Ok(()),
         r => r?,
     };

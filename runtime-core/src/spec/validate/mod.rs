@@ -15,7 +15,7 @@ mod strings;
 
 use super::fault::{Report, member};
 use namespaces::Namespaces;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 
 /// The warning for a section that belongs to another platform.
 pub(super) const FOREIGN: &str = "is for another platform than Linux: ignored";
@@ -36,7 +36,7 @@ pub(super) fn validate(spec: &Spec, bytes: &[u8], report: &mut Report) {
     mounts::check(spec, &namespaces, report);
     match spec.process() {
         None => report.fault("process", "required to create a container"),
-        Some(process) => process::check(process, "process", report),
+        Some(process) => self::process(process, report),
     }
     uts_name("hostname", spec.hostname().as_deref(), &namespaces, report);
     uts_name("domainname", spec.domainname().as_deref(), &namespaces, report);
@@ -102,6 +102,11 @@ fn semver_major(version: &str) -> Option<&str> {
         && pre.is_none_or(|pre| pre.split('.').all(pre_identifier))
         && build.is_none_or(|build| build.split('.').all(identifier));
     ok.then_some(major)
+}
+
+/// `process`, of a configuration or by itself.
+pub(super) fn process(process: &Process, report: &mut Report) {
+    process::check(process, "process", report);
 }
 
 fn foreign(spec: &Spec, report: &mut Report) {
