@@ -447,7 +447,7 @@ impl Drop for Container {
             // Best effort: the check below is what counts.
             let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
-        if !thread::panicking() {
+        if !thread::panicking() && std::env::var_os("ORLOP_LEAKS_ARE_FINE").is_none() {
             self.assert_clean();
         }
         if std::env::var_os("ORLOP_KEEP").is_none() {

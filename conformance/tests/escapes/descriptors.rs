@@ -198,15 +198,15 @@ fn the_callers_terminal_is_not_the_containers() {
         return;
     }
     let mut container = Container::new();
-    container.args(&["probe", "seq", "--", "open-rw", "/dev/tty", "--", "tty"]);
+    container.args(&["probe", "open-rw", "/dev/tty"]);
     container.runtime(&["--version"]).ok(); // writes config.json
     let mut foreground =
         conformance::harness::Foreground::start(container.command(&["run", &container.id]), 24, 80, None);
-    foreground.console.expect("yes");
+    foreground.console.expect("\n");
     let text = foreground.console.text.clone();
     if text.starts_with("ok") {
         breach!("the container has the caller's terminal: {text}");
     }
-    assert!(text.contains("ENXIO") && text.contains("yes"), "{text}");
+    assert!(text.starts_with("ENXIO"), "{text}");
     let _ = foreground.wait();
 }

@@ -45,8 +45,7 @@ fn no_capability_is_inherited_unasked() {
         breach!("exec: {}", plain["capabilities"]);
     }
     // A process that is described in whole, and says nothing of capabilities, has no more than the container.
-    let process =
-        json!({ "args": ["probe", "report", "--json"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
+    let process = json!({ "args": ["probe", "report", "--json"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] });
     let path = container.directory().join("process.json");
     fs::write(&path, process.to_string()).expect("our own file");
     let report = container.runtime(&["exec", "--process", &path.to_string_lossy(), &container.id]).json();
