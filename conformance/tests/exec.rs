@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use conformance::harness::{Container, Output, eventually, is_root, require_root, skip};
+use conformance::harness::{Container, Output, eventually, is_root, require_cgroups, require_root, skip};
 use serde_json::{Value, json};
 
 /// A running container whose first process waits for a signal.
@@ -417,6 +417,21 @@ fn where_the_init_has_moved_to_a_group_below() {
     assert!(lines.iter().any(|line| line.starts_with("0::") && line.ends_with("/init.scope")), "{lines:?}");
     let output = exec(&container, &["--cgroup", "/"], &["probe", "true"]);
     assert_eq!(output.status.code(), Some(255), "a group that is asked for is that or none: {output}");
+}
+
+/// A limit on processes is for those who fork inside: one that comes from outside is let in, as under runc, and counts.
+#[test]
+fn at_the_limit_of_processes() {
+    if !require_cgroups() {
+        return;
+    }
+    let mut container = Container::new();
+    container.config["linux"]["resources"]["pids"] = json!({"limit": 1});
+    let container = running(container);
+    let init = fs::read_to_string(format!("/proc/{}/cgroup", container.state()["pid"])).expect("procfs");
+    let pid = stay(&container, &[]);
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("procfs"), init);
+    assert_eq!(exec(&container, &[], &["probe", "bomb", "5"]).lines(), ["0 EAGAIN"]);
 }
 
 #[test]

@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Output, eventually, is_root, leaks, patience, probe_path, runtime_path};
+use super::{Output, asks_systemd, eventually, is_root, leaks, patience, probe_path, runtime_path};
 use crate::config;
 
 /// The ordinary user that tests become: without a home, a group of its own or subordinate ids.
 pub const NOBODY: u32 = 65534;
+
+/// Tells the runtime to have systemd keep the cgroups.
+pub const SYSTEMD: &str = "--systemd-cgroup";
 
 /// No command of a runtime takes longer; one that does is killed and fails its test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -199,6 +202,15 @@ impl Container {
         self
     }
 
+    /// Gives it a cgroup of its own below one, or of one beginning, that is called `name`: in the form that the runtime is told to
+    /// read `linux.cgroupsPath` in.
+    pub fn group_by(&mut self, name: &str) -> &mut Self {
+        let id = &self.id;
+        let path = if asks_systemd() { format!(":{name}:{id}") } else { format!("/{name}/{id}") };
+        self.config["linux"]["cgroupsPath"] = json!(path);
+        self
+    }
+
     /// Adds a mount after the others.
     pub fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) -> &mut Self {
         let mount = config::mount(destination, kind, source, options);
@@ -282,7 +294,9 @@ impl Container {
         let mut command = Command::new(line.next().unwrap_or(runtime.as_os_str()));
         command.args(line);
         let more = std::env::var("ORLOP_RUNTIME_ARGS").unwrap_or_default();
-        command.args(more.split_whitespace());
+        // The user that root becomes has no manager of units.
+        let more = more.split_whitespace().filter(|arg| self.user.is_none() || *arg != SYSTEMD);
+        command.args(more);
         command.args(&self.global).arg("--root").arg(self.state_root()).args(words);
         command.current_dir(&self.directory).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

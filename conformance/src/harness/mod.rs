@@ -11,6 +11,7 @@
 //! - `ORLOP_NO_SKIP`: a skip becomes a failure, for machines that are meant to run everything.
 
 mod container;
+mod groups;
 mod leaks;
 mod output;
 mod terminal;
@@ -22,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use container::{Container, NOBODY};
+pub use groups::{Groups, on_v2_alone};
 pub use output::{Output, without_cgroup_warning};
 pub use terminal::{Console, ConsoleSocket, Foreground};
 
@@ -108,6 +110,23 @@ pub fn require_root() -> bool {
         skip("needs root");
     }
     root
+}
+
+/// Whether containers of ours get cgroups whose limits can be set: root's do, and those of an ordinary user who has a manager of
+/// units, which the runtime is told to ask; skips the test when not.
+#[must_use]
+pub fn require_cgroups() -> bool {
+    let there = is_root() || asks_systemd();
+    if !there {
+        skip("needs cgroups: root, or a user's own systemd");
+    }
+    there
+}
+
+/// Whether the runtime is told, for every test, to ask systemd for its cgroups (`ORLOP_RUNTIME_ARGS`).
+#[must_use]
+pub fn asks_systemd() -> bool {
+    std::env::var("ORLOP_RUNTIME_ARGS").is_ok_and(|args| args.contains(container::SYSTEMD))
 }
 
 /// Whether this process is root.

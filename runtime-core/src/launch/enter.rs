@@ -64,42 +64,64 @@ pub fn clone_into(
     proc: &TrustedProc,
 ) -> sys::Result<Child> {
     let flags = if spec.stage.is_some() { 0 } else { u64::from(spec.flags.cast_unsigned()) };
-    let mut context = Some(context);
-    let mut clone = |cgroup: Option<&OwnedFd>| {
+    let clone = |cgroup: Option<&OwnedFd>, context: &mut Option<Context<'_>>| {
         let args = CloneArgs { flags, cgroup: cgroup.map(Fd::from), no_signal: false };
         sys::clone3(&args, || match context.take() {
             Some(context) => child::run(context, spec),
             None => sys::exit(1),
         })
     };
-    let result = clone(place.map(|(group, _)| group));
+    let mut context = Some(context);
+    let result = clone(place.map(|(group, _)| group), &mut context);
     let (Err(error), Some((_, placement))) = (&result, place) else { return result };
-    match other_group(*error, placement, inputs, proc) {
-        Some(other) => clone(other.as_ref()),
+    match other_way(*error, placement, inputs, proc) {
+        Some(Way::Into(group)) => clone(Some(&group), &mut context),
+        Some(Way::Nowhere) => clone(None, &mut context),
+        Some(Way::ByItself(entry)) => {
+            let Some(context) = context else { return result };
+            let entry = Fd::from(&entry);
+            let files = [context.task_files, &[entry]].concat();
+            let mut keep = [context.keep, &[entry]].concat();
+            keep.sort_unstable_by_key(|fd| fd.0);
+            let enters_last = spec.stage.is_some() && !context.joins_itself;
+            clone(None, &mut Some(Context { task_files: &files, keep: &keep, enters_last, ..context }))
+        }
         None => result,
     }
 }
 
-/// Another group than the container's own of version 2, which the kernel has refused, or none; `None` if there is no other way.
+/// How else a process comes into a group of version 2 that the kernel has refused to make it in.
+enum Way {
+    /// It is made in another group.
+    Into(OwnedFd),
+    /// It stays in the caller's group.
+    Nowhere,
+    /// It is made in the caller's group, and enters by this file.
+    ByItself(OwnedFd),
+}
+
+/// Another way than into the container's own group; `None` if there is none.
 ///
 /// - The container's init (systemd, say) has moved itself to a group below and has handed controllers down: then the group itself
 ///   takes no process (`EBUSY`), and the new process goes where the init is, as under runc.
+/// - The container has as many processes as it may have (`EAGAIN`): to make another is refused, to move one in is not, and who
+///   executes one from outside is not the one that the limit is for.  A limit of the caller's own refuses the next clone too.
 /// - A caller without privileges may have no right to put a process there from where it is itself: then it stays where it is, as
 ///   under runc.
-fn other_group(
-    error: SysError,
-    placement: &Placement,
-    inputs: &Inputs<'_>,
-    proc: &TrustedProc,
-) -> Option<Option<OwnedFd>> {
+fn other_way(error: SysError, placement: &Placement, inputs: &Inputs<'_>, proc: &TrustedProc) -> Option<Way> {
     match error.errno {
         libc::EBUSY | libc::EOPNOTSUPP => {
             let text = cgroups_of(proc, inputs.init?)?;
-            placement.group_of_init(&text).map(Some)
+            placement.group_of_init(&text).map(Way::Into)
+        }
+        libc::EAGAIN => {
+            inputs.target?;
+            let inner = inputs.init.and_then(|init| cgroups_of(proc, init));
+            placement.v2_entry(inner.as_deref()).ok()?.map(Way::ByItself)
         }
         libc::EACCES | libc::EPERM if inputs.target.is_some() && placement.is_rootless() => {
             log::warn!("no permission to enter the container's cgroup: the process stays in the caller's");
-            Some(None)
+            Some(Way::Nowhere)
         }
         _ => None,
     }

@@ -397,6 +397,7 @@ impl Parent<'_> {
             stdio: self.inputs.stdio.map(|fds| fds.map(Fd::from)),
             keep: &keep,
             task_files: &task_fds,
+            enters_last: false,
             joins_itself: false,
             ignored_signals,
             stack: self.plan.listener.as_ref().map(|_| ThreadStack::new()),

@@ -60,6 +60,8 @@ pub struct Context<'p> {
     /// The files of its cgroups by which it enters them: `tasks` of version 1; `cgroup.procs` of version 2, if it was not cloned
     /// into that.
     pub task_files: &'p [Fd],
+    /// A stage makes the process, and the process enters, not the stage: there would be no room for the process then.
+    pub enters_last: bool,
     /// The namespaces of the target can be joined by the process itself: no stage is needed.
     pub joins_itself: bool,
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
@@ -120,7 +122,13 @@ pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
         // For clone3, CLONE_PARENT goes with no exit signal: the kernel takes that of this process.
         let flags = u64::from((clone.flags | libc::CLONE_PARENT).cast_unsigned());
         let args = CloneArgs { flags, cgroup: None, no_signal: true };
-        sys::fork(&args, || cx.walk())
+        sys::fork(&args, || {
+            if cx.enters_last {
+                let entered = cx.enter_groups();
+                cx.finish_or_fail(STAGE, entered);
+            }
+            cx.walk()
+        })
     });
     match result {
         Ok(pid) => {
@@ -207,9 +215,8 @@ impl Context<'_> {
         if let Some(cpus) = cpus {
             sys::sched_setaffinity(cpus)?;
         }
-        for tasks in self.task_files {
-            sys::write(*tasks, b"0")?;
-            sys::close(*tasks);
+        if !self.enters_last {
+            self.enter_groups()?;
         }
         if cpus.is_none() {
             // A caller that is bound to some CPUs (systemd's CPUAffinity=) does not bind the container: since Linux 6.2 a mask that
@@ -217,6 +224,14 @@ impl Context<'_> {
             let _ = sys::sched_setaffinity(&ALL_CPUS);
         }
         Ok(())
+    }
+
+    fn enter_groups(&self) -> Result<()> {
+        self.task_files.iter().try_for_each(|entry| {
+            sys::write(*entry, b"0")?;
+            sys::close(*entry);
+            Ok(())
+        })
     }
 
     /// Joins namespaces with the rights at hand, and those that refuse once more after the user namespace was joined.
