@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use conformance::harness::{Container, eventually, is_root, skip};
+use conformance::harness::{Container, Groups, eventually, is_root, require_root, skip};
 use serde_json::json;
 
 fn with_systemd() -> Option<Container> {
@@ -96,6 +96,50 @@ fn update_is_told_to_systemd() {
     container.runtime(&["update", "--pids-limit", "60", &container.id]).ok();
     assert_eq!(property(&unit, "TasksMax"), "60");
     assert_eq!(fs::read_to_string(group(&unit).join("pids.max")).expect("pids.max").trim(), "60");
+    container.delete(&["--force"]).ok();
+}
+
+/// systemd writes what it believes of its units anew when it is reloaded: on version 1 over our device rules.
+#[test]
+fn a_reload_undoes_nothing() {
+    let Some(mut container) = with_systemd() else { return };
+    if !require_root() {
+        return;
+    }
+    let unit = format!("orlop-{}.scope", container.id);
+    let node = |path: &str, major: u32| json!({"path": path, "type": "b", "major": major, "minor": 99});
+    container.config["linux"]["devices"] = json!([node("/dev/permitted", 7), node("/dev/refused", 8)]);
+    container.config["linux"]["resources"] = json!({
+        "devices": [
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "b", "major": 7, "access": "rw"},
+        ],
+        "memory": {"limit": 64 << 20}, "pids": {"limit": 33},
+        "cpu": {"quota": 12345, "period": 100_000, "cpus": "0"},
+    });
+    container.launch_trap(&["TERM"]);
+    let groups = Groups::of_container(&container);
+    let now = || {
+        let open = |path| container.runtime(&["exec", &container.id, "probe", "open-rw", path]).stdout;
+        let file = |controller, v1, v2| groups.read(controller, v1, v2).unwrap_or_default();
+        [
+            // There is no such device, which only who may open it is told.
+            open("/dev/permitted"),
+            open("/dev/refused"),
+            open("/dev/null"),
+            file("memory", "memory.limit_in_bytes", "memory.max"),
+            file("pids", "pids.max", "pids.max"),
+            file("cpuset", "cpuset.cpus", "cpuset.cpus"),
+        ]
+    };
+    let before = now();
+    assert_eq!(before, ["ENXIO\n", "EPERM\n", "ok\n", "67108864", "33", "0"]);
+    assert_eq!(property(&unit, "DevicePolicy"), "strict");
+    assert!(property(&unit, "DeviceAllow").contains("block-7 rw"), "{}", property(&unit, "DeviceAllow"));
+    systemctl(&["daemon-reload"]);
+    assert_eq!(now(), before);
+    systemctl(&["set-property", "--runtime", &unit, "CPUWeight=77"]);
+    assert_eq!(now(), before);
     container.delete(&["--force"]).ok();
 }
 

@@ -140,6 +140,19 @@ impl Exception {
     }
 }
 
+/// A device, or several, and what may be done with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedDevice {
+    /// A block device, else a character device.
+    pub(super) block: bool,
+    /// The major number; `None` for every one.
+    pub(super) major: Option<u32>,
+    /// The minor number; `None` for every one.
+    pub(super) minor: Option<u32>,
+    /// Of the letters `rwm`.
+    pub(super) access: String,
+}
+
 /// A list of rules in the form of version 1: a default and exceptions to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceLists {
@@ -165,6 +178,18 @@ impl DeviceLists {
     #[must_use]
     pub fn permits_all(&self) -> bool {
         self.allow_by_default && self.exceptions.is_empty()
+    }
+
+    /// What is permitted, where all else is denied; `None` where it is the other way round.
+    #[must_use]
+    pub(super) fn permitted(&self) -> Option<Vec<ListedDevice>> {
+        let listed = |e: &Exception| ListedDevice {
+            block: e.block,
+            major: e.major,
+            minor: e.minor,
+            access: Access(e.access).text(),
+        };
+        (!self.allow_by_default).then(|| self.exceptions.iter().map(listed).collect())
     }
 
     /// The exceptions as the kernel's files take them, one a line.

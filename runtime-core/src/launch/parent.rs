@@ -582,6 +582,12 @@ impl Parent<'_> {
         if self.cgroup.as_ref().is_some_and(Placement::oom_killed) {
             return died.during("container init was OOM-killed (memory limit too low?)");
         }
+        // systemd removes the group of a unit with its last process, and the count of those killed with it.
+        let gone = self.makes_unit() && self.cgroup.as_ref().is_some_and(|placement| !placement.exists());
+        let limits_memory = |step: &HostStep| matches!(step, HostStep::CgroupLimit(l) if l.origin() == "linux.resources.memory.limit");
+        if gone && self.plan.host.iter().any(|planned| limits_memory(&planned.step)) {
+            return died.during("container init was killed (memory limit too low?)");
+        }
         died
     }
 

@@ -58,6 +58,7 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
         report.warn("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host: not followed");
     }
     let limits = limits(input, &placement, report);
+    let rules = device_rules(input, found, report);
     Groups {
         // Without rights of root the group may not come to be, and the process then stays where it is: only joining can
         // tell.  systemd makes it around a process that is there.
@@ -65,11 +66,11 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
             && matches!(facts.cgroups, Layout::V2(_))
             && !rootless
             && placement.unit().is_none(),
-        properties: unit_properties(input, &placement, &limits, report),
+        properties: unit_properties(input, &placement, &limits, &rules, report),
         limits,
         owner: owner(input),
         placement: found.then_some(placement),
-        rules: device_rules(input, found, report),
+        rules,
         origin: if given.is_some() { "linux.cgroupsPath" } else { "every container has cgroups of its own" },
     }
 }
@@ -162,11 +163,19 @@ fn unit_properties(
     input: &Input<'_>,
     placement: &Placement,
     limits: &[Limit],
+    rules: &[DeviceRule],
     report: &mut Report,
 ) -> Vec<(String, Value)> {
     let Some(unit) = placement.unit() else { return Vec::new() };
+    let devices = if rules.is_empty() { Some(Vec::new()) } else { systemd::device_properties(rules) };
+    // On version 2 our program stays, whatever systemd does.
+    if devices.is_none() && placement.v1("devices").is_some() {
+        let message = "systemd has no words for these rules, and permits all devices when it is reloaded";
+        report.warn("linux.resources.devices", message);
+    }
     let annotations = input.spec.annotations().as_ref();
-    systemd::properties(&input.options.id, &unit.slice, limits, annotations).unwrap_or_else(|faults| {
+    let (id, devices) = (&input.options.id, devices.unwrap_or_default());
+    systemd::properties(id, &unit.slice, limits, devices, annotations).unwrap_or_else(|faults| {
         report.faults.extend(faults);
         Vec::new()
     })

@@ -93,8 +93,8 @@ fn is_kept_by_systemd(label: &str) -> bool {
     label.split(',').any(|part| KEPT.contains(&part))
 }
 
-/// What the unit of a container is asked to be: what every scope of ours is, what stands for the limits, and at last what
-/// annotations ask for.
+/// What the unit of a container is asked to be: what every scope of ours is, what stands for the limits and the `devices`, and at
+/// last what annotations ask for.
 ///
 /// # Errors
 /// Everything that is wrong with the annotations.
@@ -102,6 +102,7 @@ pub fn properties(
     id: &str,
     slice: &str,
     limits: &[Limit],
+    devices: Vec<(String, Value)>,
     annotated: Option<&HashMap<String, String>>,
 ) -> Result<Vec<(String, Value)>, Vec<Fault>> {
     let mut all: Vec<(String, Value)> = [
@@ -117,6 +118,7 @@ pub fn properties(
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     all.extend(of_limit_values(limits));
+    all.extend(devices);
     for (name, value) in annotations::properties(annotated.into_iter().flatten())? {
         all.retain(|(known, _)| *known != name);
         all.push((name, value));
