@@ -54,9 +54,7 @@ fn from_file(matches: &Matches, path: &str) -> Result<Update, Failure> {
         path => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
     };
     read.map_err(|error| Failure::new(format!("cannot read {path}: {error}")))?;
-    let loaded = load_resources(&bytes).map_err(|error| {
-        Failure::new(error.to_string().replacen("invalid config.json", "invalid resources", 1))
-    })?;
+    let loaded = load_resources(&bytes).map_err(|error| Failure::new(error.to_string()))?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }

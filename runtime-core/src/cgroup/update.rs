@@ -13,29 +13,37 @@ impl Placement {
     /// # Errors
     /// That of the limit which was refused.
     pub fn update(&self, limits: &Limits) -> Result<(), CgroupError> {
-        let before: Vec<Limit> = match self.unit() {
-            Some(_) => limits.limits.iter().map(|limit| self.in_effect(limit)).collect(),
-            None => Vec::new(),
-        };
+        // systemd writes what it is told at once, so all is read before.
+        let before: Vec<Limit> = limits.limits.iter().map(|limit| self.in_effect(limit)).collect();
+        let to_set_back: Vec<Limit> = before.iter().map(|limit| self.to_set_back(limit)).collect();
         self.set_unit(&limits.limits)?;
-        let mut done = Vec::new();
-        for limit in &limits.limits {
-            done.push(self.in_effect(limit));
-            if let Err(error) = self.apply_limit(limit) {
-                if let Err(error) = self.set_unit(&before) {
-                    log::warn!("cannot set back what the update has changed: {error}");
-                }
-                self.set_back(&done);
-                return Err(error);
+        limits.limits.iter().try_for_each(|limit| self.apply_limit(limit)).inspect_err(|_| {
+            if let Err(error) = self.set_unit(&before) {
+                log::warn!("cannot set back what the update has changed: {error}");
             }
-        }
-        Ok(())
+            self.set_back(&to_set_back);
+        })
     }
 
     /// The same files with the values that they have now.
     fn in_effect(&self, limit: &Limit) -> Limit {
         let writes = limit.writes.iter().filter_map(|write| self.value_now(write)).collect();
         Limit { writes, before_process: limit.before_process }
+    }
+
+    /// What sets these values again.  A list of CPUs or memory nodes that says nothing cannot be had back while there are processes
+    /// in the group (`ENOSPC`): then the list that is in effect stands for it.
+    fn to_set_back(&self, before: &Limit) -> Limit {
+        let mut limit = before.clone();
+        for write in limit.writes.iter_mut().filter(|write| write.value == NOTHING) {
+            let group = self.group_of(write);
+            let effective = group.and_then(|g| read(&g.path, &format!("{}.effective", write.file)).ok());
+            let effective = effective.as_deref().map(str::trim).filter(|list| !list.is_empty());
+            if let Some(effective) = effective {
+                write.value = effective.to_owned();
+            }
+        }
+        limit
     }
 
     fn value_now(&self, write: &LimitWrite) -> Option<LimitWrite> {
@@ -52,11 +60,12 @@ impl Placement {
         })
     }
 
-    fn set_back(&self, done: &[Limit]) {
-        for limit in done.iter().rev().filter(|limit| !limit.writes.is_empty()) {
+    fn set_back(&self, before: &[Limit]) {
+        for limit in before.iter().rev().filter(|limit| !limit.writes.is_empty()) {
             // Values that are as they were need no writing, and some could not be written: no process could be moved now.
-            let changed =
-                |write: &&LimitWrite| self.value_now(write).is_none_or(|now| now.value != write.value);
+            let changed = |write: &&LimitWrite| {
+                self.value_now(write).is_none_or(|now| now.value != write.value && now.value != NOTHING)
+            };
             let writes: Vec<LimitWrite> = limit.writes.iter().filter(changed).cloned().collect();
             if writes.is_empty() {
                 continue;
@@ -92,9 +101,11 @@ fn setting(file: &str, text: &str, new: &str) -> String {
     }
     let own = text.lines().next().unwrap_or_default().trim();
     let own = own.strip_prefix("default ").or_else(|| own.strip_prefix("oom_kill_disable ")).unwrap_or(own);
-    // To write nothing is no write at all.
-    if own.is_empty() { "\n".to_owned() } else { own.to_owned() }
+    if own.is_empty() { NOTHING.to_owned() } else { own.to_owned() }
 }
+
+/// What empties a file: to write nothing would be no write at all.
+const NOTHING: &str = "\n";
 
 /// The value of a device that a file does not list.
 fn unlisted(file: &str) -> &'static str {

@@ -83,7 +83,7 @@ fn apply(state: &State, resources: &LinuxResources, large: &BTreeMap<usize, u64>
             let message = "cannot update: the container has no cgroup of its own that could have limits";
             return Error::new(ErrorKind::InvalidState, message);
         }
-        SpecError { faults }.into()
+        SpecError::new(faults).of_resources().into()
     })?;
     for warning in &limits.warnings {
         log::warn!("{warning}");

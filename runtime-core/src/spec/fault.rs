@@ -24,17 +24,30 @@ impl fmt::Display for Fault {
 /// As text, no more faults than this are listed.
 const MAX_SHOWN: usize = 100;
 
-/// All faults of a config.json: first those of its form (missing, of the wrong type), then those of its meaning.
+/// All faults of a config.json, or of resources that came alone: first those of its form (missing, of the wrong type), then those
+/// of its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecError {
     /// Never empty.
     pub faults: Vec<Fault>,
+    /// What they are of, in words.
+    of: &'static str,
 }
 
 impl SpecError {
     /// An error about the file as a whole.
     pub(super) fn whole(message: impl Into<String>) -> Self {
-        Self { faults: vec![Fault { path: String::new(), message: message.into() }] }
+        Self::new(vec![Fault { path: String::new(), message: message.into() }])
+    }
+
+    /// The faults of a config.json.
+    pub(crate) fn new(faults: Vec<Fault>) -> Self {
+        Self { faults, of: "config.json" }
+    }
+
+    /// The same faults, of resources that came alone.
+    pub(crate) fn of_resources(self) -> Self {
+        Self { of: "resources", ..self }
     }
 }
 
@@ -42,9 +55,9 @@ impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.faults.as_slice() {
             [one] if one.path.is_empty() => f.write_str(&one.message),
-            [one] => write!(f, "invalid config.json: {one}"),
+            [one] => write!(f, "invalid {}: {one}", self.of),
             many => {
-                write!(f, "invalid config.json: {} faults:", many.len())?;
+                write!(f, "invalid {}: {} faults:", self.of, many.len())?;
                 many.iter().take(MAX_SHOWN).try_for_each(|fault| write!(f, "\n  {fault}"))?;
                 match many.len().checked_sub(MAX_SHOWN) {
                     None | Some(0) => Ok(()),
@@ -92,10 +105,10 @@ mod tests {
     fn one_fault_is_one_line_and_several_are_a_list() {
         let mut report = Report::default();
         report.fault("root.path", "required");
-        let one = SpecError { faults: report.faults.clone() };
+        let one = SpecError::new(report.faults.clone());
         assert_eq!(one.to_string(), "invalid config.json: root.path: required");
         report.fault("process.cwd", "required");
-        let two = SpecError { faults: report.faults };
+        let two = SpecError::new(report.faults);
         assert_eq!(
             two.to_string(),
             "invalid config.json: 2 faults:\n  root.path: required\n  process.cwd: required"
@@ -106,7 +119,7 @@ mod tests {
     #[test]
     fn a_long_list_is_cut() {
         let fault = Fault { path: "a".into(), message: "b".into() };
-        let text = |count| SpecError { faults: vec![fault.clone(); count] }.to_string();
+        let text = |count| SpecError::new(vec![fault.clone(); count]).to_string();
         assert_eq!(text(100).lines().count(), 101);
         assert!(text(100).ends_with("\n  a: b"));
         assert!(text(103).ends_with("\n  a: b\n  and 3 more"));

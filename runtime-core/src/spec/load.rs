@@ -72,7 +72,7 @@ pub fn load_process(bytes: &[u8]) -> Result<(Process, Vec<String>), SpecError> {
 pub fn check_process(process: &Process) -> Result<(), SpecError> {
     let mut report = Report::default();
     validate::process(process, &mut report);
-    if report.faults.is_empty() { Ok(()) } else { Err(SpecError { faults: report.faults }) }
+    if report.faults.is_empty() { Ok(()) } else { Err(SpecError::new(report.faults)) }
 }
 
 /// Checks what parsed, and puts it into the form the plan compiler relies on.
@@ -87,7 +87,7 @@ fn finish(mut spec: Spec, mut report: Report, extras: Extras, bytes: &[u8]) -> R
     if report.faults.is_empty() {
         Ok(Loaded { spec, warnings: report.warnings, extras })
     } else {
-        Err(SpecError { faults: report.faults })
+        Err(SpecError::new(report.faults))
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn load_cold(bytes: &[u8]) -> Result<(Spec, Report, Extras), SpecErro
     let most = if bytes.len() > LARGE { 1 } else { MAX_TYPE_FAULTS };
     match convert(&mut root, most, &mut report) {
         Some(spec) => Ok((spec, report, extras)),
-        None => Err(SpecError { faults: report.faults }),
+        None => Err(SpecError::new(report.faults)),
     }
 }
 

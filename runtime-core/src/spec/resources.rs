@@ -39,7 +39,7 @@ pub fn load_resources(bytes: &[u8]) -> Result<LoadedResources, SpecError> {
     });
     let text = String::from_utf8_lossy(bytes);
     let config = around.to_string().replacen("\"resources\":null", &format!("\"resources\":{text}"), 1);
-    let loaded = load(config.as_bytes())?;
+    let loaded = load(config.as_bytes()).map_err(SpecError::of_resources)?;
     let resources = loaded.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     Ok(LoadedResources {
         resources: resources.unwrap_or_default(),
@@ -55,7 +55,7 @@ pub fn load_resources(bytes: &[u8]) -> Result<LoadedResources, SpecError> {
 pub fn check_resources(resources: &LinuxResources) -> Result<(), SpecError> {
     let mut report = Report::default();
     validate::resources::check(resources, &mut report);
-    if report.faults.is_empty() { Ok(()) } else { Err(SpecError { faults: report.faults }) }
+    if report.faults.is_empty() { Ok(()) } else { Err(SpecError::new(report.faults)) }
 }
 
 #[cfg(test)]

@@ -99,7 +99,11 @@ pub(super) fn unified<'a>(files: impl Iterator<Item = (&'a String, &'a String)>,
         let controller = file.split('.').next().unwrap_or(file);
         // The kernel takes one line in one call.
         let lines = value.split('\n').filter(|line| !line.is_empty());
-        let lines: Vec<&str> = if value.is_empty() { vec![""] } else { lines.collect() };
+        let mut lines: Vec<&str> = lines.collect();
+        if lines.is_empty() {
+            // To write nothing is no write at all.
+            lines.push("\n");
+        }
         let write = |line: &&str| LimitWrite::new(controller, Side::V2, file.as_str(), *line, &origin);
         let writes: Vec<LimitWrite> = lines.iter().map(write).collect();
         if controller == "cpuset" {

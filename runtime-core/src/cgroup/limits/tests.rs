@@ -267,7 +267,7 @@ fn unified_is_written_as_it_is() {
             "2io.max=8:0 rbps=1",
             "2io.max=8:16 wbps=2",
             "2memory.high=7",
-            "2memory.swap.high=",
+            "2memory.swap.high=\n",
             "2new.file=x",
         ],
     );
