@@ -1,26 +1,33 @@
-//! I6 for a container that runs: a runtime that is killed before any system call of pause, resume, update, kill or delete
+//! I6 between the steps: a runtime that is killed before any system call of create, start, pause, resume, update, kill or delete
 //! leaves what `delete --force` removes whole.
 //!
-//! The victims are this program, traced: the tracer sees every system call, and kills before the one whose turn it is.
+//! The victims are this program, traced: the tracer sees every system call, and kills before the one whose turn it is.  With
+//! `ORLOP_RUNTIME_ARGS=--systemd-cgroup` the containers are units.  `ORLOP_SWEEP_EVERY=N` kills before
+//! every Nth call only.
 // The calls of ptrace have no safe form in the crates at hand.
 #![allow(missing_docs, unsafe_code)]
+
+#[path = "common/leftovers.rs"]
+mod leftovers;
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use orlop_core::{Container, CreateOptions, ErrorKind, Runtime, spec};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, exit};
 use std::time::Duration;
 
 /// Every one is to have at least so many system calls, or the tracer has seen nothing.
 const LEAST: usize = 10;
 
-const OPERATIONS: [&str; 6] = ["pause", "resume", "update", "kill", "delete", "delete-paused"];
+const OPERATIONS: [&str; 8] =
+    ["create", "start", "pause", "resume", "update", "kill", "delete", "delete-paused"];
 
 fn operate(container: Container, operation: &str) {
     match operation {
+        "start" => container.start().unwrap(),
         "pause" => container.pause().unwrap(),
         "resume" => container.resume().unwrap(),
         "update" => container.update(&resources()).unwrap(),
@@ -28,6 +35,19 @@ fn operate(container: Container, operation: &str) {
         "kill" => container.kill(0, true).unwrap(),
         _ => container.delete(true).unwrap(),
     }
+}
+
+fn options(directory: &Path, id: &str) -> CreateOptions {
+    CreateOptions {
+        id: id.into(),
+        bundle: directory.to_owned(),
+        systemd_cgroup: leftovers::systemd_cgroup(),
+        ..CreateOptions::default()
+    }
+}
+
+fn every() -> usize {
+    std::env::var("ORLOP_SWEEP_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 fn resources() -> LinuxResources {
@@ -42,20 +62,26 @@ fn bundle(directory: &Path) {
         std::fs::create_dir_all(rootfs.join(name)).unwrap();
     }
     std::fs::copy(std::env::current_exe().unwrap(), rootfs.join("bin/sleeper")).unwrap();
-    let mut config = serde_json::to_value(spec::example(None)).unwrap();
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let rootless = (!uid.is_root()).then(|| (uid.as_raw(), gid.as_raw()));
+    let mut config = serde_json::to_value(spec::example(rootless)).unwrap();
     config["process"]["terminal"] = false.into();
     config["process"]["args"] = serde_json::json!(["/bin/sleeper"]);
     std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
 }
 
 /// Asks to be traced, waits for the tracer, and does it.
-fn victim(root: &str, id: &str, operation: &str) -> ! {
-    let container = Runtime::new(root).open(id).unwrap();
+fn victim(directory: &Path, id: &str, operation: &str) -> ! {
+    let runtime = Runtime::new(directory.join("state"));
+    let container = (operation != "create").then(|| runtime.open(id).unwrap());
     // SAFETY: PTRACE_TRACEME looks at none of its further arguments.
     let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     assert_eq!(traced, 0, "{}", std::io::Error::last_os_error());
     raise(Signal::SIGSTOP).unwrap();
-    operate(container, operation);
+    match container {
+        Some(container) => operate(container, operation),
+        None => drop(runtime.create(options(directory, id)).unwrap()),
+    }
     exit(0)
 }
 
@@ -70,9 +96,9 @@ fn to_next_call(pid: Pid) -> WaitStatus {
 /// Runs an operation, and kills it before its system call number `point`; false if it ended before.
 // waitpid(2) waits for the child, as it hears of the stops too.
 #[allow(clippy::zombie_processes)]
-fn run_and_kill(root: &Path, id: &str, operation: &str, point: usize) -> bool {
+fn run_and_kill(directory: &Path, id: &str, operation: &str, point: usize) -> bool {
     let own = std::env::current_exe().unwrap();
-    let child = Command::new(own).arg("victim").arg(root).args([id, operation]).spawn().unwrap();
+    let child = Command::new(own).arg("victim").arg(directory).args([id, operation]).spawn().unwrap();
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     assert!(matches!(waitpid(pid, None).unwrap(), WaitStatus::Stopped(_, Signal::SIGSTOP)));
     for _ in 0..=point {
@@ -92,47 +118,32 @@ fn run_and_kill(root: &Path, id: &str, operation: &str, point: usize) -> bool {
     true
 }
 
-fn cgroups_named(id: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
-    while let Some(directory) = left.pop() {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry.file_name().to_string_lossy() == id {
-                    found.push(entry.path());
-                }
-                left.push(entry.path());
-            }
-        }
-    }
-    found
-}
-
 /// Sweeps over the system calls of an operation; returns how many there are.
 fn kill_sweep_of_control(directory: &Path, operation: &str) -> usize {
     let root = directory.join("state");
     let runtime = Runtime::new(&root);
-    for point in 0.. {
+    for point in (0..).step_by(every()) {
         let id = format!("sweep-{operation}-{}-{point}", std::process::id());
-        let options =
-            CreateOptions { id: id.clone(), bundle: directory.to_owned(), ..CreateOptions::default() };
-        let (container, process) = runtime.run(options).unwrap_or_else(|e| panic!("{id}: {e}"));
-        if matches!(operation, "resume" | "delete-paused") {
-            container.pause().unwrap();
+        let when = format!("{operation} before its call {point}");
+        let options = options(directory, &id);
+        match operation {
+            "create" => {}
+            "start" => drop(runtime.create(options).unwrap_or_else(|e| panic!("{when}: {e}"))),
+            _ => {
+                let (container, _) = runtime.run(options).unwrap_or_else(|e| panic!("{when}: {e}"));
+                if matches!(operation, "resume" | "delete-paused") {
+                    container.pause().unwrap();
+                }
+            }
         }
-        let killed = run_and_kill(&root, &id, operation, point);
+        let killed = run_and_kill(directory, &id, operation, point);
         match runtime.open(&id) {
-            Ok(container) => container.delete(true).unwrap_or_else(|e| panic!("{id}: {e}")),
-            Err(e) => assert_eq!(e.kind(), ErrorKind::NotFound, "{id}: {e}"),
+            Ok(container) => container.delete(true).unwrap_or_else(|e| panic!("{when}: {e}")),
+            // Killed before anything was recorded: then nothing was made either.
+            Err(e) => assert_eq!(e.kind(), ErrorKind::NotFound, "{when}: {e}"),
         }
-        // Delete has waited for its end, and may have reaped it, as it is a child of ours.
-        assert!(
-            !Path::new(&format!("/proc/{}/root/bin/sleeper", process.pid())).exists(),
-            "{id}: a process is left"
-        );
-        let _ = waitpid(Pid::from_raw(process.pid()), None);
-        assert!(!root.join(&id).exists(), "{id}: state is left");
-        assert!(cgroups_named(&id).is_empty(), "{id}: {:?} is left", cgroups_named(&id));
+        leftovers::no_orphans(&when);
+        leftovers::assert_none(&root, &id, &when);
         if !killed {
             return point;
         }
@@ -147,18 +158,20 @@ fn main() {
         exit(0);
     }
     if args.get(1).is_some_and(|a| a == "victim") {
-        victim(&args[2], &args[3], &args[4]);
+        victim(Path::new(&args[2]), &args[3], &args[4]);
     }
     if args.iter().any(|a| a == "--list") {
         println!("kill_sweep_of_control: test");
         return;
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !nix::unistd::geteuid().is_root() && !leftovers::systemd_cgroup() {
         println!("SKIP kill_sweep_of_control: needs root, and cgroups of the containers' own");
         return;
     }
     let directory = std::env::temp_dir().join(format!("orlop-control-sweep-{}", std::process::id()));
     bundle(&directory);
+    // The processes of a runtime that is killed come to us, so that none goes unnoticed.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
     for operation in OPERATIONS {
         let points = kill_sweep_of_control(&directory, operation);
         println!("    {operation}: {points} points, nothing left");

@@ -5,7 +5,9 @@
 // A global allocator is an unsafe trait.
 #![allow(missing_docs, unsafe_code)]
 
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+#[path = "common/leftovers.rs"]
+mod leftovers;
+
 use orlop_core::{CreateOptions, Observe, Runtime, StepEvent, spec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
@@ -79,7 +81,12 @@ impl Fixture {
     }
 
     fn options(&self, id: &str) -> CreateOptions {
-        CreateOptions { id: id.into(), bundle: self.directory.join("bundle"), ..CreateOptions::default() }
+        CreateOptions {
+            id: id.into(),
+            bundle: self.directory.join("bundle"),
+            systemd_cgroup: leftovers::systemd_cgroup(),
+            ..CreateOptions::default()
+        }
     }
 
     fn run_once(&self, id: &str) {
@@ -202,9 +209,9 @@ fn kill_sweep(fixture: &Fixture) {
             // Killed before anything was recorded: then nothing was made either.
             Err(e) => assert_eq!(e.kind(), orlop_core::ErrorKind::NotFound, "point {points}: {e}"),
         }
-        no_orphans(points);
-        assert!(!fixture.directory.join("state").join(&id).exists(), "point {points}: state is left");
-        assert!(cgroups_named(&id).is_empty(), "point {points}: {:?} is left", cgroups_named(&id));
+        let when = format!("point {points}");
+        leftovers::no_orphans(&when);
+        leftovers::assert_none(&fixture.directory.join("state"), &id, &when);
         assert_eq!(mounts, std::fs::read_to_string("/proc/self/mountinfo").unwrap(), "point {points}");
         if status.code() == Some(0) {
             break;
@@ -215,37 +222,6 @@ fn kill_sweep(fixture: &Fixture) {
     println!("    kill sweep: {points} points, nothing left");
     assert!(points > 40, "the sweep saw only {points} steps");
     nix::sys::prctl::set_child_subreaper(false).unwrap();
-}
-
-/// Reaps what the victim has left to us; all of it must be dead by now, or about to be.
-fn no_orphans(point: usize) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Err(nix::Error::ECHILD) => return,
-            Ok(WaitStatus::StillAlive) => {
-                assert!(Instant::now() < deadline, "point {point}: a process is left");
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn cgroups_named(id: &str) -> Vec<PathBuf> {
-    fn walk(directory: &Path, id: &str, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                if entry.file_name().to_string_lossy() == id {
-                    found.push(entry.path());
-                }
-                walk(&entry.path(), id, found);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(Path::new("/sys/fs/cgroup"), id, &mut found);
-    found
 }
 
 /// Creates and starts a container, and kills itself after step `point`.
@@ -263,6 +239,7 @@ fn victim(directory: &Path, id: &str, point: usize) -> ! {
     let options = CreateOptions {
         id: id.into(),
         bundle: directory.join("bundle"),
+        systemd_cgroup: leftovers::systemd_cgroup(),
         observe: Observe::Lockstep,
         observer: Some(Box::new(move |event| *counted.lock().unwrap() = step(event))),
         ..CreateOptions::default()
