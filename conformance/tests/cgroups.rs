@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use conformance::harness::{Container, is_mounted_hierarchy, require_root};
+use conformance::harness::{
+    Container, Groups, asks_systemd, is_mounted_hierarchy, require_cgroups, require_root, skip,
+};
 use serde_json::json;
 
 /// The cgroup directories of this host whose path ends in `path`.
@@ -21,10 +23,19 @@ fn directories(path: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Whether `linux.cgroupsPath` is a path, and not what systemd is told; skips the test when not.
+fn paths_are_paths() -> bool {
+    let paths = !asks_systemd();
+    if !paths {
+        skip("linux.cgroupsPath names a unit");
+    }
+    paths
+}
+
 /// "In the case of an absolute path … the runtime MUST take the path to be relative to the cgroups mount point."
 #[test]
 fn an_absolute_path_is_below_the_mount_point() {
-    if !require_root() {
+    if !require_root() || !paths_are_paths() {
         return;
     }
     let mut container = Container::new();
@@ -45,7 +56,7 @@ fn an_absolute_path_is_below_the_mount_point() {
 /// "the runtime MUST consistently attach to the same place … given the same value of cgroupsPath."
 #[test]
 fn a_relative_path_means_one_place() {
-    if !require_root() {
+    if !require_root() || !paths_are_paths() {
         return;
     }
     let mut places = Vec::new();
@@ -62,7 +73,7 @@ fn a_relative_path_means_one_place() {
 /// A path cannot lead out of the hierarchy.
 #[test]
 fn a_path_with_dots_stays_in_the_hierarchy() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let mut container = Container::new();
@@ -78,7 +89,7 @@ fn a_path_with_dots_stays_in_the_hierarchy() {
 /// Every hierarchy has the container in a cgroup of its own, named after it.
 #[test]
 fn the_default_path_has_the_id() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let mut container = Container::new();
@@ -86,20 +97,22 @@ fn the_default_path_has_the_id() {
     let lines = report["cgroup"].as_array().expect("lines");
     assert!(!lines.is_empty());
     for line in lines.iter().filter_map(|line| line.as_str()).filter(|line| is_mounted_hierarchy(line)) {
-        assert!(line.ends_with(&container.id), "{line}");
+        let unit = format!("/orlop-{}.scope", container.id);
+        let inside = if asks_systemd() { line.ends_with(&unit) } else { line.ends_with(&container.id) };
+        assert!(inside, "{line}");
     }
 }
 
 /// Cgroups that the container made below its own go away with it.
 #[test]
 fn cgroups_made_inside_are_removed() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let mut container = Container::new();
     container.launch_trap(&["TERM"]);
-    let own = directories(&format!("/{}", container.id));
-    for directory in &own {
+    let own = Groups::of_container(&container).0;
+    for directory in own.values() {
         fs::create_dir_all(directory.join("inner/most")).expect("a cgroup below can be made");
     }
     assert!(!own.is_empty());
@@ -110,12 +123,12 @@ fn cgroups_made_inside_are_removed() {
 /// A frozen container is killed and deleted all the same (crun leaves it).
 #[test]
 fn a_frozen_container_is_deleted() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let mut container = Container::new();
     container.launch_trap(&["TERM"]);
-    for directory in directories(&format!("/{}", container.id)) {
+    for directory in Groups::of_container(&container).0.values() {
         // v1, then v2; each hierarchy has at most one of the two.
         for (file, value) in [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")] {
             if directory.join(file).exists() {
@@ -151,7 +164,7 @@ fn tree(name: &str) -> Vec<PathBuf> {
 /// A container with the limits that Docker's have.
 fn limited(path: &str) -> Container {
     let mut container = Container::new();
-    container.config["linux"]["cgroupsPath"] = json!(format!("/{path}/{}", container.id));
+    container.group_by(path);
     container.config["linux"]["resources"] = json!({
         "devices": [{"allow": false, "access": "rwm"}],
         "memory": {"limit": 64 << 20}, "cpu": {"shares": 512}, "pids": {"limit": 50},
@@ -162,7 +175,7 @@ fn limited(path: &str) -> Container {
 /// One after the other (`ORLOP_CYCLES`), containers leave no cgroup.
 #[test]
 fn cycles_leave_the_tree_as_it_was() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let path = format!("cycles-{}", std::process::id());
@@ -181,7 +194,7 @@ fn cycles_leave_the_tree_as_it_was() {
 /// Many at once (`ORLOP_AT_ONCE`), in groups below one that is theirs all.
 #[test]
 fn many_at_once_leave_the_tree_as_it_was() {
-    if !require_root() {
+    if !require_cgroups() {
         return;
     }
     let path = format!("at-once-{}", std::process::id());
