@@ -55,7 +55,7 @@ pub fn load_resources(bytes: &[u8]) -> Result<LoadedResources, SpecError> {
 pub fn check_resources(resources: &LinuxResources) -> Result<(), SpecError> {
     let mut report = Report::default();
     validate::resources::check(resources, &mut report);
-    if report.faults.is_empty() { Ok(()) } else { Err(SpecError::new(report.faults)) }
+    if report.faults.is_empty() { Ok(()) } else { Err(SpecError::new(report.faults).of_resources()) }
 }
 
 #[cfg(test)]

@@ -253,6 +253,10 @@ fn start(
         Ok(result) if result == "done" => Ok(()),
         Ok(result) => Err(StartError::Failed(format!("its job ended with the result {result:?}"))),
         Err(e) if e.is("UnitExists") => Err(StartError::Taken(e.to_string())),
+        // systemd does not say which; those of ours have the right ones.
+        Err(e @ BusError::Answer { .. }) if e.to_string().ends_with("(System.Error.ENXIO)") => {
+            Err(StartError::Failed(format!("{e}: an annotation org.systemd.property.* is of another type")))
+        }
         Err(e) => Err(StartError::Failed(e.to_string())),
     }
 }
