@@ -345,6 +345,19 @@ fn the_figures_are_those_of_the_kernels_files() {
     assert!(parts <= total + 100_000_000, "{cpu}");
 }
 
+/// "checkBeforeUpdate": what version 2 would enforce by killing is refused, as version 1 does anyway.
+#[test]
+fn a_limit_below_what_is_in_use_is_refused_when_that_is_asked_for() {
+    let Some(mut container) = with_shell(SLEEP) else { return };
+    up(&mut container);
+    let group = group(pid(&container), "memory");
+    let limit = || either(&group, ["memory.limit_in_bytes", "memory.max"]);
+    let before = limit();
+    container.stdin = Some(json!({"memory": {"limit": 4096, "checkBeforeUpdate": true}}).to_string());
+    container.runtime(&["update", "-r", "-", &container.id]).fails_with("in use");
+    assert_eq!((limit(), container.status()), (before, "running".to_owned()));
+}
+
 /// Every path of keys, but for names that are data.
 fn keys(value: &Value, at: &str, found: &mut BTreeSet<String>) {
     match value {

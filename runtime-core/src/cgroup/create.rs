@@ -103,14 +103,22 @@ impl Placement {
 
     /// Puts a process that systemd has put into the unit into the other groups too.
     ///
+    /// Of version 1, systemd may take a group away that none of its limits needs, while nobody is in it: then it is made anew.
+    ///
     /// # Errors
     /// [`CgroupError::Io`].
     pub fn join_beside_unit(&self, pid: i32) -> Result<(), CgroupError> {
         let text = pid.to_string();
-        self.groups.iter().filter(|group| !group.is_v2()).try_for_each(|group| {
-            let joined = write(&group.path, "cgroup.procs", text.as_bytes());
-            joined.map_err(|errno| join_error(group, &text, errno))
-        })
+        let join = |group: &Group| {
+            for _ in 0..MAKE_ROUNDS {
+                match write(&group.path, "cgroup.procs", text.as_bytes()) {
+                    Err(Errno::ENOENT | Errno::ENODEV) => make_usable(group, false, true)?,
+                    joined => return joined.map_err(|errno| join_error(group, &text, errno)),
+                }
+            }
+            Err(join_error(group, &text, Errno::ENOENT))
+        };
+        self.groups.iter().filter(|group| !group.is_v2()).try_for_each(join)
     }
 
     /// The `tasks` files of the groups of version 1, open for writing: a process with a single thread that writes `0` to
