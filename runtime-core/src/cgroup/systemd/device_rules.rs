@@ -24,11 +24,11 @@ pub fn device_properties(rules: &[DeviceRule]) -> Option<Vec<(String, Value)>> {
 }
 
 fn entry(listed: &ListedDevice) -> Option<Value> {
-    let (group, directory) = if listed.block { ("block", "block") } else { ("char", "char") };
+    let kind = if listed.block { "block" } else { "char" };
     let device = match (listed.major, listed.minor) {
-        (None, None) => format!("{group}-*"),
-        (Some(major), None) => format!("{group}-{major}"),
-        (Some(major), Some(minor)) => format!("/dev/{directory}/{major}:{minor}"),
+        (None, None) => format!("{kind}-*"),
+        (Some(major), None) => format!("{kind}-{major}"),
+        (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
         (None, Some(_)) => return None,
     };
     Some(Value::Struct(vec![Value::Text(device), Value::Text(listed.access.clone())]))
