@@ -4,7 +4,7 @@
 //! committing it.
 
 use oci_spec::runtime::Process;
-use orlop_core::cgroup::systemd::Systemd;
+use orlop_core::cgroup::systemd::{Address, Manager, Systemd};
 use orlop_core::cgroup::{HierarchyMount, Layout, OwnCgroups, V1Hierarchy};
 use orlop_core::plan::{self, ExecTarget, HostFacts, Namespace, Options};
 use orlop_core::spec;
@@ -327,6 +327,34 @@ fn cgroup_mounts() {
     let mut outside = config(&["mount"], "cgroup");
     outside["linux"]["cgroupsPath"] = json!("/");
     case(outside).check("cgroup_path_refused");
+}
+
+/// What systemd is told of a container: with rules for devices that it has words for, and with others, on both versions.
+#[test]
+fn units() {
+    let config = |devices: Value| {
+        let mut all = vec![json!({"allow": false, "access": "rwm"})];
+        all.extend(devices.as_array().cloned().unwrap_or_default());
+        let resources = json!({"devices": all, "memory": {"limit": 67_108_864}, "pids": {"limit": 9}});
+        bare(&["mount"], json!({"linux": {"resources": resources, "cgroupsPath": "a-b.slice:p:n"}}))
+    };
+    let in_unit = |case: Case| {
+        let mut case = case.with(|options| options.systemd_cgroup = true);
+        let own = OwnCgroups { v1: vec![], v2: Some("/".to_owned()) };
+        let address = Address::Direct("/run/systemd/private".into());
+        case.facts.systemd = Systemd::Found(Manager { address, user: false, own });
+        case
+    };
+    let sayable = json!([{"allow": true, "type": "b", "major": 8, "access": "rw"}]);
+    let not = json!([{"allow": true, "type": "c", "minor": 7, "access": "r"}]);
+    in_unit(case(config(sayable.clone()))).check("unit_v2");
+    in_unit(case(config(not.clone()))).check("unit_v2_no_words");
+    let mut v1 = config(sayable);
+    v1["linux"]["resources"]["memory"] = json!({});
+    v1["linux"]["resources"]["pids"] = json!({"limit": 0});
+    in_unit(case(v1.clone())).on_hybrid().check("unit_hybrid");
+    v1["linux"]["resources"]["devices"] = not;
+    in_unit(case(v1)).on_hybrid().check("unit_hybrid_no_words");
 }
 
 #[test]
