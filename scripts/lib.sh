@@ -23,6 +23,8 @@ package_of() {
 have() {
     case $1 in
     libseccomp) [ -e /usr/include/seccomp.h ] || [ -e /usr/local/include/seccomp.h ] ;;
+    # Podman's own helpers, which are on no PATH.
+    netavark | aardvark-dns) [ -x "/usr/lib/podman/$1" ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }

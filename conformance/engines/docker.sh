@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2317,SC2329
 # (functions are called by name; what stands in single quotes is for the shell inside)
 
-needs_docker="dockerd containerd docker iptables ip busybox mmdebstrap curl"
+needs_docker="dockerd containerd docker docker-compose docker-registry iptables ip busybox mmdebstrap curl script"
 export DOCKER_HOST=unix:///run/docker.sock COMPOSE_PROJECT_NAME=shop DOCKER_BUILDKIT=0 DOCKER_CLI_HINTS=false
 
 # Debian's client, of the daemon's own version, whatever else there is on the PATH.
@@ -115,6 +115,15 @@ scenario_attach() {
     eventually 5 stopped chat
     says ended inspect '{{.State.ExitCode}}' chat
     docker rm chat >/dev/null
+    docker run --name=line -itd box sh -c 'read word; echo "got $word"' >/dev/null
+    says attach-tty sh -c '(sleep 0.5; echo words; sleep 2) | script -qec "/usr/bin/docker attach line" /dev/null | grep -o "got words"'
+    eventually 5 stopped line
+    says tty-ended inspect '{{.State.ExitCode}}' line
+    docker rm line >/dev/null
+    docker run --name=left -itd box sh >/dev/null
+    says detach sh -c '(sleep 0.5; printf "\020\021"; sleep 1) | script -qec "/usr/bin/docker attach left" /dev/null | grep -c "read escape sequence"'
+    says runs-on inspect '{{.State.Running}}' left
+    docker rm -f left >/dev/null
 }
 
 scenario_restart_policy() {
@@ -128,6 +137,11 @@ scenario_restart_policy() {
     eventually 20 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Running}} {{.RestartCount}}" always)" = "true 1" ]'
     says back inspect '{{.State.Running}} {{.RestartCount}}' always
     docker rm -f always >/dev/null
+    docker run -d --name until --restart unless-stopped box sleep 1000 >/dev/null
+    status stop docker stop -t 0 until
+    sleep 0.5
+    says stays inspect '{{.State.Running}} {{.RestartCount}}' until
+    docker rm -f until >/dev/null
 }
 
 scenario_look() {
@@ -186,6 +200,12 @@ scenario_publish() {
     says port docker port web
     docker rm -f web >/dev/null
     status closed answers http://127.0.0.1:8080/
+    docker run -d --name web -P --expose 80 box httpd -f -p 80 -h /var/www >/dev/null
+    local port
+    port=$(/usr/bin/docker port web 80 | head -1 | sed 's/.*://')
+    eventually 5 answers "http://127.0.0.1:$port/"
+    says any-port answers "http://127.0.0.1:$port/"
+    docker rm -f web >/dev/null
 }
 
 scenario_volumes() {
@@ -199,6 +219,8 @@ scenario_volumes() {
     echo from the host >"$WORK/host/f"
     says bind docker run --rm -v "$WORK/host:/h:ro" box cat /h/f
     says tmpfs docker run --rm --tmpfs /t:size=1m box sh -c 'grep " /t " /proc/mounts | cut -d" " -f1-3'
+    status in-use sh -c '/usr/bin/docker create --name holds -v data:/srv box >/dev/null; /usr/bin/docker volume rm data'
+    docker rm holds >/dev/null
     says rm docker volume rm data
     docker run --rm -v /anonymous box true
     docker volume create unused >/dev/null
@@ -243,7 +265,7 @@ VOLUME /srv/data
 CMD ["sh", "-c", "exec gunicorn --workers $WORKERS --bind 0.0.0.0:8000 app:application"]
 DOCKERFILE
     says build sh -c "/usr/bin/docker build -q -t app '$WORK/app'"
-    status failing-run docker build -q - <<<"$(printf 'FROM box\nRUN exit 9\n')"
+    says failing-run sh -c "printf 'FROM box\nRUN exit 9\n' | /usr/bin/docker build -q - 2>&1 | grep -o 'non-zero code: 9'"
     docker run -d --name app -p 127.0.0.1:8000:8000 app >/dev/null
     eventually 30 answers http://127.0.0.1:8000/
     says request answers http://127.0.0.1:8000/path
@@ -276,7 +298,6 @@ YML
 }
 
 scenario_registry() {
-    command -v docker-registry >/dev/null || { echo 'no docker-registry'; return 0; }
     cat >"$WORK/registry.yml" <<YML
 version: 0.1
 storage: { filesystem: { rootdirectory: $WORK/registry } }
@@ -302,6 +323,9 @@ scenario_flags() {
     says seccomp docker run --rm box sh -c 'grep Seccomp: /proc/self/status; unshare -U true'
     says seccomp-off docker run --rm --security-opt seccomp=unconfined box grep Seccomp: /proc/self/status
     says device docker run --rm --device /dev/full box sh -c 'ls /dev/full; echo x >/dev/full'
+    says device-read-only docker run --rm --device /dev/zero:/dev/other:r box sh -c 'head -c 3 /dev/other | wc -c; echo x >/dev/other'
+    says user docker run --rm --user 4711:4712 box sh -c 'id -u; id -g; grep CapEff /proc/self/status'
+    says host-userns docker run --rm --userns host box sh -c 'tr -s " " </proc/self/uid_map'
     says no-device docker run --rm box sh -c 'mknod /n c 1 7 && echo x >/n'
     says ulimit docker run --rm --ulimit nofile=100:200 box sh -c 'ulimit -Sn; ulimit -Hn'
     says sysctl docker run --rm --sysctl net.ipv4.ip_default_ttl=77 box cat /proc/sys/net/ipv4/ip_default_ttl

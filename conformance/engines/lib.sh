@@ -26,12 +26,12 @@ normal() {
         -e "s#$WORK#WORK#g" -e "s#$(runtime_name)#RUNTIME#g"
 }
 
-# A program, or a shell function, that may take half a minute: what hangs is a result, too (status 124).
+# A program, or a shell function, that may take half a minute ($BOUND seconds): what hangs is a result, too (status 124).
 bounded() {
     if [ "$(type -t "$1")" = function ]; then
-        timeout -k 2 30 bash -c '"$@"' bash "$@"
+        timeout -k 2 "${BOUND:-30}" bash -c '"$@"' bash "$@"
     else
-        timeout -k 2 30 "$@"
+        timeout -k 2 "${BOUND:-30}" "$@"
     fi
 }
 

@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2317,SC2329
 # (functions are called by name; what stands in single quotes is for the shell inside)
 
-needs_podman="podman buildah conmon tini iptables ip busybox mmdebstrap"
+needs_podman="podman buildah netavark aardvark-dns conmon tini iptables ip busybox mmdebstrap curl"
 
 # podman with a storage of its own and the runtime under test.
 podman() {
@@ -93,7 +93,59 @@ scenario_build() {
     printf 'FROM debian\nWORKDIR /srv\nCOPY Dockerfile .\nRUN python3 -c "print(6*7)" >answer\nENV A=b\nCMD ["cat", "answer"]\n' >"$WORK/app/Dockerfile"
     says build bash -c "podman build -q -t app '$WORK/app' | grep -c ."
     says run podman run --rm app
-    says buildah bash -c 'c=$(buildah from box) && buildah run --runtime "$RUNTIME" $c echo from buildah && buildah rm $c'
+    says failing-run bash -c "printf 'FROM box\nRUN exit 9\n' | podman build -q -f - '$WORK/app' 2>&1 | grep -o 'exit status 9' | head -1"
+    says run-as-user bash -c "printf 'FROM box\nUSER web\nRUN id >/tmp/id\nCMD [\"cat\", \"/tmp/id\"]\n' | podman build -q -t asweb -f - '$WORK/app' >/dev/null && podman run --rm asweb"
+}
+
+scenario_buildah() {
+    mkdir -p "$WORK/bud"
+    echo content >"$WORK/bud/file"
+    says from buildah from --name work box
+    says run buildah run --runtime "$RUNTIME" work echo from buildah
+    status run-status buildah run --runtime "$RUNTIME" work sh -c 'exit 7'
+    status run-missing buildah run --runtime "$RUNTIME" work no-such-command
+    says copy bash -c "buildah copy -q work '$WORK/bud/file' /srv/file | grep -c ."
+    says seen buildah run --runtime "$RUNTIME" work cat /srv/file
+    says user buildah run --runtime "$RUNTIME" --user web work id
+    says volume buildah run --runtime "$RUNTIME" -v "$WORK/bud:/bud:ro" work cat /bud/file
+    says no-network buildah run --runtime "$RUNTIME" --network none work sh -c 'ip link | grep -c "^[0-9]"'
+    says caps buildah run --runtime "$RUNTIME" --cap-drop CAP_CHOWN work sh -c 'touch /x; chown 1 /x'
+    says tty buildah run --runtime "$RUNTIME" --tty work tty
+    status config buildah config --workingdir /srv --env A=b --cmd 'cat file' --user web work
+    says commit bash -c 'buildah commit -q work built | grep -c .'
+    says built podman run --rm built
+    says inspect buildah inspect --type image --format '{{.OCIv1.Config.WorkingDir}} {{.OCIv1.Config.User}} {{.OCIv1.Config.Env}}' built
+    printf 'FROM box\nWORKDIR /srv\nCOPY file .\nRUN cat file >copied && id -u >>copied\nENV A=b\nUSER web\nCMD ["cat", "/srv/copied"]\n' >"$WORK/bud/Containerfile"
+    says bud bash -c "buildah bud -q --runtime '$RUNTIME' -t buded '$WORK/bud' | grep -c ."
+    says buded podman run --rm buded
+    status bud-fails bash -c "printf 'FROM box\nRUN exit 9\n' | buildah bud -q --runtime '$RUNTIME' -f - '$WORK/bud'"
+    says rm bash -c 'buildah rm work | grep -c .'
+    says nothing-left buildah containers -q
+}
+
+answers() { curl -sS --max-time 3 "$1"; }
+
+scenario_publish() {
+    podman run -d --name web -p 127.0.0.1:8081:80 box httpd -f -p 80 -h /var/www >/dev/null
+    eventually 5 answers http://127.0.0.1:8081/
+    says answer answers http://127.0.0.1:8081/
+    podman rm -f -t 0 web >/dev/null
+    status closed answers http://127.0.0.1:8081/
+}
+
+scenario_attach() {
+    podman run -d --name chat -i box sh -c 'read word; echo "got $word"; exit 3' >/dev/null
+    says attach bash -c 'echo words | podman attach chat'
+    says wait podman wait chat
+    podman rm chat >/dev/null
+}
+
+scenario_health() {
+    podman run -d --name well --health-cmd 'test -e /ok' --health-interval disable box sleep 1000 >/dev/null
+    status ill podman healthcheck run well
+    podman exec well touch /ok
+    status well podman healthcheck run well
+    podman rm -f -t 0 well >/dev/null
 }
 
 scenario_kube() {
