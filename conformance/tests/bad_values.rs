@@ -254,8 +254,8 @@ fn in_the_path() {
         ("/sys/fs/cgroup/../../../etc", "must not hold \"..\""),
         ("/a\nb", "cannot hold NUL or a line break"),
         ("/a\0b", "must not contain a NUL"),
-        (deep.as_str(), "File name too long"),
-        (inside.as_str(), "Not a directory"),
+        (deep.as_str(), "file name too long"),
+        (inside.as_str(), "not a directory"),
     ] {
         let mut container = Container::new();
         container.config["linux"]["cgroupsPath"] = json!(path);

@@ -366,7 +366,7 @@ fn a_group_that_is_none_is_refused() {
     for (group, words) in [
         ("..", "not a sub cgroup path"),
         ("../other", "not a sub cgroup path"),
-        ("nosuch", "No such file"),
+        ("nosuch", "no such file"),
         ("nosuch:x", "unknown controller nosuch"),
     ] {
         let output = exec(&container, &["--cgroup", group], &["probe", "true"]);

@@ -446,7 +446,7 @@ fn errors_name_the_call() {
         let container = in_world(Container::new(), call);
         let output = container.run().fails();
         let message = output.stderr.lines().last().unwrap_or_default();
-        assert!(message.contains(call) && message.contains("Function not implemented"), "{call}: {output}");
+        assert!(message.contains(call) && message.contains("function not implemented"), "{call}: {output}");
         container.assert_clean();
     }
 }

@@ -17,6 +17,7 @@ use nix::sys::termios::{
 };
 use nix::unistd::{read, write};
 use orlop_core::sys;
+use orlop_core::sys::Reason;
 
 use crate::failure::Failure;
 use crate::output::write_all;
@@ -91,7 +92,7 @@ impl Arrival {
 }
 
 fn fault(what: &str, errno: Errno) -> Failure {
-    Failure::new(format!("cannot {what}: {}", errno.desc()))
+    Failure::new(format!("cannot {what}: {}", Reason::from(errno)))
 }
 
 /// The number of the descriptor that lies in the socket; `None` if there is none.

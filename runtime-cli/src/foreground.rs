@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use orlop_core::sys::Reason;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -63,7 +64,7 @@ impl Foreground {
         fds.extend(interests.iter().flatten().map(|(fd, flags)| PollFd::new(*fd, *flags)));
         while let Err(errno) = poll(&mut fds, PollTimeout::NONE) {
             if errno != Errno::EINTR {
-                return Err(Failure::new(format!("cannot wait for the container: {}", errno.desc())));
+                return Err(Failure::new(format!("cannot wait for the container: {}", Reason::from(errno))));
             }
         }
         let mut answers = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
+use orlop_core::sys::Reason;
 
 use crate::failure::Failure;
 use crate::output::write_all;
@@ -76,9 +77,9 @@ pub fn report(failure: &Failure, to_file: bool) {
 fn open(path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o644).custom_flags(libc::O_SYNC);
-    options
-        .open(path)
-        .map_err(|error| Failure::new(format!("cannot open the log file {}: {error}", path.display())))
+    options.open(path).map_err(|error| {
+        Failure::new(format!("cannot open the log file {}: {}", path.display(), Reason::of(&error)))
+    })
 }
 
 impl Log for Logger {

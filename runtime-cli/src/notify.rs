@@ -14,6 +14,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
+use orlop_core::sys::Reason;
+
 use crate::failure::Failure;
 
 /// Below the state root; no container can have this name, which has a character that ids lack.
@@ -78,7 +80,7 @@ impl Relay {
         if fs::symlink_metadata(&self.directory).is_ok()
             && let Err(error) = fs::remove_dir_all(&self.directory)
         {
-            log::warn!("cannot remove {}: {error}", self.directory.display());
+            log::warn!("cannot remove {}: {}", self.directory.display(), Reason::of(&error));
         }
     }
 
@@ -110,7 +112,7 @@ fn directory(root: &Path, id: &str) -> PathBuf {
 }
 
 fn fault(what: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot {what} {} for NOTIFY_SOCKET: {error}", path.display()))
+    Failure::new(format!("cannot {what} {} for NOTIFY_SOCKET: {}", path.display(), Reason::of(error)))
 }
 
 /// A path, or a name in the abstract name space behind `@`.

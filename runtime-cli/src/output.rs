@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::unistd::write;
+use orlop_core::sys::Reason;
 
 use crate::failure::Failure;
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 pub fn print(text: &str) -> Result<(), Failure> {
     write_all(io::stdout().as_fd(), text.as_bytes()).map_err(|errno| match errno {
         Errno::EPIPE => Failure::broken_pipe(),
-        errno => Failure::new(format!("cannot write to standard output: {}", errno.desc())),
+        errno => Failure::new(format!("cannot write to standard output: {}", Reason::from(errno))),
     })
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
+use orlop_core::sys::Reason;
 
 use crate::failure::Failure;
 
@@ -39,7 +40,7 @@ pub fn default_root() -> Result<PathBuf, Failure> {
     if is_private(&last, uid) {
         return Ok(last);
     }
-    let why = made.err().map_or_else(String::new, |error| format!(" ({error})"));
+    let why = made.err().map_or_else(String::new, |error| format!(" ({})", Reason::of(&error)));
     Err(Failure::new(format!(
         "no place to record containers in: XDG_RUNTIME_DIR is not set, and {} is not a private directory of user {uid}{why}; \
          set XDG_RUNTIME_DIR or give --root",

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use orlop_core::sys;
+use orlop_core::sys::Reason;
 
 use crate::failure::Failure;
 
@@ -102,8 +103,9 @@ impl Signals {
     pub fn collect() -> Result<Self, Failure> {
         let mut set = SigSet::all();
         OURS.into_iter().for_each(|signal| set.remove(signal));
-        let fault =
-            |errno: nix::errno::Errno| Failure::new(format!("cannot collect signals: {}", errno.desc()));
+        let fault = |errno: nix::errno::Errno| {
+            Failure::new(format!("cannot collect signals: {}", Reason::from(errno)))
+        };
         set.thread_block().map_err(fault)?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fault)?;
         Ok(Self { fd })

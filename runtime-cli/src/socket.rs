@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use orlop_core::sys::Reason;
+
 use crate::failure::Failure;
 
 /// The longest path a socket address holds (`sun_path` without its end).
@@ -21,7 +23,7 @@ const LONGEST: usize = 107;
 pub fn connect(path: &Path) -> Result<OwnedFd, Failure> {
     let connected =
         if path.as_os_str().len() <= LONGEST { UnixStream::connect(path) } else { connect_long(path) };
-    let fault = |error| Failure::new(format!("cannot connect to {}: {error}", path.display()));
+    let fault = |error| Failure::new(format!("cannot connect to {}: {}", path.display(), Reason::of(&error)));
     connected.map(OwnedFd::from).map_err(fault)
 }
 
@@ -54,8 +56,8 @@ mod tests {
         assert!(connect(&deep.join("s")).is_ok());
         drop(listener);
         let message = connect(&deep.join("s")).unwrap_err().message.unwrap();
-        assert!(message.contains("Connection refused"), "{message}");
-        assert!(connect(&base.join("none")).unwrap_err().message.unwrap().contains("No such file"));
+        assert!(message.contains("connection refused"), "{message}");
+        assert!(connect(&base.join("none")).unwrap_err().message.unwrap().contains("no such file"));
         fs::remove_dir_all(&base).unwrap();
     }
 }

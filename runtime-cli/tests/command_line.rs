@@ -115,7 +115,7 @@ fn a_fault_is_reported_once_with_a_hint_and_its_status() {
         (
             "--log /nonexistent/log list",
             1,
-            "cannot open the log file /nonexistent/log: No such file or directory (os error 2)",
+            "cannot open the log file /nonexistent/log: no such file or directory",
         ),
         ("run", 1, "orlop run: missing ID (see orlop run --help)"),
         ("state --nosuch c1", 1, "orlop state: unknown flag --nosuch (see orlop state --help)"),
@@ -171,7 +171,7 @@ fn spec_writes_a_config_and_never_over_one() {
         serde_json::from_slice(&fs::read(directory.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["linux"]["uidMappings"][0]["hostID"], nix::unistd::geteuid().as_raw());
     let missing = scratch.run("spec --bundle nosuch");
-    assert!(stderr(&missing).contains("cannot create nosuch/config.json: No such file or directory"));
+    assert!(stderr(&missing).contains("cannot create nosuch/config.json: no such file or directory"));
 }
 
 #[test]
@@ -232,5 +232,5 @@ fn a_terminal_and_a_console_socket_need_each_other() {
         assert!(stderr(&output).contains(expected), "{line}: {}", stderr(&output));
     }
     let output = scratch.run("--root state create --console-socket none c1");
-    assert!(stderr(&output).contains("cannot connect to none: No such file"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("cannot connect to none: no such file"), "{}", stderr(&output));
 }

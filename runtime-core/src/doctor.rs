@@ -121,7 +121,7 @@ fn containers() -> Finding {
     let (good, found) = match (&privileged, &by_user) {
         (Ok(()), _) => (true, "can be made with the rights at hand".to_owned()),
         (_, Some(Ok(()))) => (true, "can be made in a new user namespace".to_owned()),
-        (_, Some(Err(e))) | (Err(e), None) => (false, e.reason().to_owned()),
+        (_, Some(Err(e))) | (Err(e), None) => (false, e.reason().to_string()),
     };
     needed(finding(
         "a container's namespaces",

@@ -1,5 +1,6 @@
 //! The one error of the public interface.
 
+use crate::sys::{Reason, SysError};
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -65,6 +66,11 @@ impl Error {
         self.0.kind
     }
 
+    /// The system call that failed, where the cause is one.
+    pub(crate) fn call(&self) -> Option<SysError> {
+        self.0.source.as_ref()?.downcast_ref().copied()
+    }
+
     /// The same error, as something that happened during `doing`.
     #[cold]
     pub(crate) fn during(mut self, doing: &str) -> Self {
@@ -81,7 +87,11 @@ impl fmt::Display for Error {
             if !self.0.message.is_empty() {
                 f.write_str(": ")?;
             }
-            write!(f, "{source}")?;
+            match (source.downcast_ref::<std::io::Error>(), source.downcast_ref::<nix::errno::Errno>()) {
+                (Some(error), _) => f.write_str(&Reason::of(error))?,
+                (_, Some(errno)) => Reason::from(*errno).fmt(f)?,
+                _ => write!(f, "{source}")?,
+            }
         }
         Ok(())
     }
@@ -140,6 +150,8 @@ mod tests {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
         let e = Error::because(ErrorKind::Host, "read x", std::io::Error::from_raw_os_error(2))
             .during("start c1");
-        assert_eq!(e.to_string(), "start c1: read x: No such file or directory (os error 2)");
+        assert_eq!(e.to_string(), "start c1: read x: no such file or directory");
+        let e = Error::because(ErrorKind::Host, "read x", nix::errno::Errno::EACCES);
+        assert_eq!(e.to_string(), "read x: permission denied");
     }
 }

@@ -18,6 +18,7 @@ use crate::seccomp::Filter;
 use crate::spec;
 use crate::state::{ContainerDir, State};
 use crate::status::Status;
+use crate::sys::{Call, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{self as oci, Capability, LinuxCapabilities, LinuxNamespaceType};
 use std::os::fd::{AsFd, OwnedFd};
@@ -121,9 +122,15 @@ fn exec(dir: &ContainerDir, state: &State, mut options: ExecOptions) -> Result<P
     let result = launch_in(dir, state, &init, &mut options);
     // It ended meanwhile: that is the reason, and what was seen of it (a namespace without processes, a cgroup that is gone) is not.
     result.map_err(|error| match error.kind() {
-        ErrorKind::Launch | ErrorKind::Host if has_ended(&init) => stopped(),
+        ErrorKind::Launch | ErrorKind::Host if has_left(&error) || has_ended(&init) => stopped(),
         _ => error,
     })
+}
+
+/// Whether there was nobody to join: a process that ends gives its namespaces up first.  Until those in its pid namespace are
+/// reaped, whoever has to do that, it may stay so for long.
+fn has_left(error: &Error) -> bool {
+    error.call() == Some(SysError { call: Call::Setns, errno: libc::ESRCH })
 }
 
 /// Whether a process has ended, or is about to: it leaves its namespaces (and setns finds none) some moments before its pidfd tells of

@@ -154,6 +154,6 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
         let error = Helper::default().spawn(Path::new("/no/such")).unwrap_err();
-        assert!(error.to_string().contains("run /no/such: ENOENT"), "{error}");
+        assert!(error.to_string().contains("run /no/such: no such file or directory"), "{error}");
     }
 }

@@ -23,7 +23,7 @@
 //! calls and a second start of the program, 610 µs; 400 µs of that is what any second execve costs there, 80 µs the mount that
 //! comes and goes.  The copy in memory: 1,200 µs.  Where nothing is to be done: three to five calls, not measurable.
 
-use crate::sys::{self, Fd, MountAttr, StringVector, SysError};
+use crate::sys::{self, Fd, MountAttr, Reason, StringVector, SysError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -47,7 +47,7 @@ const MFD_EXEC: u32 = 0x10;
 #[error("protect the runtime's own binary: {action}: {reason}")]
 pub struct ProtectError {
     action: &'static str,
-    reason: &'static str,
+    reason: Reason,
 }
 
 fn failed(action: &'static str) -> impl Fn(SysError) -> ProtectError {
@@ -55,7 +55,7 @@ fn failed(action: &'static str) -> impl Fn(SysError) -> ProtectError {
 }
 
 fn nix_failed(action: &'static str) -> impl Fn(Errno) -> ProtectError {
-    move |errno| ProtectError { action, reason: errno.desc() }
+    move |errno| ProtectError { action, reason: Reason::from(errno) }
 }
 
 /// Whether no container of the caller can write to the file that this program runs from.

@@ -127,7 +127,7 @@ impl Command {
         };
         let name = String::from_utf8_lossy(name);
         let Some(flag) = self.find(&name) else {
-            return Err(self.unknown_flag(matches, &name));
+            return Err(self.unknown_flag(matches, &name, arg));
         };
         let value = match (flag.value, attached) {
             (None, None) => OsString::new(),
@@ -155,8 +155,9 @@ impl Command {
         Ok(())
     }
 
-    fn unknown_flag(&self, matches: &Matches, name: &str) -> Failure {
-        let mut text = format!("unknown flag --{name}");
+    fn unknown_flag(&self, matches: &Matches, name: &str, written: &OsStr) -> Failure {
+        let dashes = if written.as_bytes().starts_with(b"--") { "--" } else { "-" };
+        let mut text = format!("unknown flag {dashes}{name}");
         if !self.name.is_empty() && GLOBAL.find(name).is_some() {
             text.push_str(", which is a global flag: write it before the command");
         } else if let Some(near) = nearest(name, self.flags.iter().map(|flag| flag.long)) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use orlop_core::cgroup::OomWatch;
+use orlop_core::sys::Reason;
 use orlop_core::{Container, ErrorKind};
 
 use super::Context;
@@ -51,7 +52,9 @@ fn stream(container: &Container, interval: Duration) -> Result<(), Failure> {
         let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::new(format!("cannot wait for events: {}", errno.desc()))),
+            Err(errno) => {
+                return Err(Failure::new(format!("cannot wait for events: {}", Reason::from(errno))));
+            }
         }
         let ended = fds[0].any().unwrap_or(false);
         // Asked also at the end: that an OOM killed the first process may be heard of after its end.

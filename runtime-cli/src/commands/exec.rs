@@ -5,10 +5,11 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Process};
-use orlop_core::ExecOptions;
+use oci_spec::runtime::{self as oci, Capability};
 use orlop_core::cgroup::SubGroup;
 use orlop_core::spec::{MAX_CONFIG_BYTES, load_process};
+use orlop_core::sys::{self, Fd, Reason};
+use orlop_core::{ExecOptions, Process};
 
 use super::launch::{Told, check_console, console_socket, offer_console, preserve_fds};
 use super::{Context, exit_status};
@@ -37,7 +38,7 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         let process = runtime.exec(id, options);
         told.write_trace();
         let process = process?;
-        return told.tell(process.pid(), &process).map(|()| 0);
+        return tell(&told, &process).map(|()| 0);
     }
     let arrival = if terminal && options.console_socket.is_none() {
         Some(offer_console(&mut options.console_socket, &mut options.observer)?)
@@ -48,12 +49,22 @@ fn exec(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let process = runtime.exec(id, options);
     told.write_trace();
     let process = process?;
-    told.tell(process.pid(), &process)?;
+    tell(&told, &process)?;
     let console = arrival.map(Arrival::open).transpose()?;
     // What the program leaves behind goes to the container's first process, not to us.
     let mut foreground = Foreground { signals, console, notify: None, adopts: false };
     foreground.serve(process.as_fd(), process.pid())?;
     Ok(exit_status(process.wait()?))
+}
+
+/// Makes the process known.  One that nobody was told of must not stay: it is ended, and reaped, so that the container's end does not
+/// have to wait for somebody else to do that.
+fn tell(told: &Told, process: &Process) -> Result<(), Failure> {
+    told.tell(process.pid(), process).inspect_err(|_| {
+        // It may have ended by itself.
+        let _ = sys::pidfd_send_signal(Fd::from(process.as_fd()), libc::SIGKILL);
+        let _ = process.wait();
+    })
 }
 
 fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
@@ -88,11 +99,11 @@ fn options(matches: &Matches, told: &Told) -> Result<ExecOptions, Failure> {
 }
 
 /// Reads a process.json.
-fn read_process(path: &Path) -> Result<Process, Failure> {
+fn read_process(path: &Path) -> Result<oci::Process, Failure> {
     let mut text = Vec::new();
     let limit = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
-    read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| Failure::new(format!("cannot read {}: {}", path.display(), Reason::of(&error))))?;
     let loaded = load_process(&text);
     let (process, warnings) = loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -235,6 +246,6 @@ mod tests {
             assert_eq!(message, format!("orlop exec: {expected} (see orlop exec --help)"), "{line}");
         }
         let message = read("-p /nonexistent c1").unwrap_err().message.unwrap();
-        assert!(message.starts_with("cannot read /nonexistent: No such file"), "{message}");
+        assert!(message.starts_with("cannot read /nonexistent: no such file"), "{message}");
     }
 }

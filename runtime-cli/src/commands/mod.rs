@@ -21,6 +21,7 @@ mod update;
 
 use std::path::{Path, PathBuf};
 
+use orlop_core::sys::Reason;
 use orlop_core::{ExitStatus, Runtime};
 
 use crate::args::Matches;
@@ -46,7 +47,11 @@ impl Context {
     pub fn runtime(&self) -> Result<Runtime, Failure> {
         let root = match &self.root {
             Some(path) => std::path::absolute(path).map_err(|error| {
-                Failure::new(format!("cannot make --root {} absolute: {error}", path.display()))
+                Failure::new(format!(
+                    "cannot make --root {} absolute: {}",
+                    path.display(),
+                    Reason::of(&error)
+                ))
             })?,
             None => root::default_root()?,
         };
@@ -100,7 +105,9 @@ fn exit_status(status: ExitStatus) -> u8 {
 
 /// Writes a file beside the one it replaces, so that a reader finds all of it or none.
 pub fn write_atomically(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let fault = |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+    let fault = |error: std::io::Error| {
+        Failure::new(format!("cannot write {}: {}", path.display(), Reason::of(&error)))
+    };
     let Some(name) = path.file_name() else {
         return Err(Failure::new(format!("cannot write {}: it names no file", path.display())));
     };

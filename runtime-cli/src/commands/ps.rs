@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::Command;
 
+use orlop_core::sys::Reason;
+
 use super::Context;
 use crate::args::Matches;
 use crate::failure::Failure;
@@ -30,11 +32,13 @@ fn describe(options: &[OsString]) -> Result<String, Failure> {
     }
     let output = command.output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::new("exec: \"ps\": executable file not found in $PATH"),
-        _ => Failure::new(format!("cannot run ps: {error}")),
+        _ => Failure::new(format!("cannot run ps: {}", Reason::of(&error))),
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("ps ended with {}: {}", output.status, said.trim_end())));
+        // What is wrong comes first; all that follows is ps's own help.
+        let reason = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        return Err(Failure::new(format!("ps ended with {}: {}", output.status, reason.trim())));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
+use orlop_core::sys::Reason;
 use orlop_core::{Container, ErrorKind, Process, Runtime};
 
 use super::launch::{Launch, forget, offer_console, withdraw};
@@ -44,7 +45,7 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let adopts = !matches.has("no-subreaper");
     if adopts {
         set_child_subreaper(true)
-            .map_err(|errno| Failure::new(format!("cannot become a subreaper: {}", errno.desc())))?;
+            .map_err(|errno| Failure::new(format!("cannot become a subreaper: {}", Reason::from(errno))))?;
     }
     let terminal = if launch.has_terminal(context, false)? && launch.options.console_socket.is_none() {
         Some(offer_console(&mut launch.options.console_socket, &mut launch.options.observer)?)
@@ -118,7 +119,9 @@ pub fn relay_until_ready(notify: &mut Proxy, process: &impl AsFd) -> Result<(), 
             [PollFd::new(notify.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::new(format!("cannot wait for readiness: {}", errno.desc()))),
+            Err(errno) => {
+                return Err(Failure::new(format!("cannot wait for readiness: {}", Reason::from(errno))));
+            }
         }
         let ended = fds[1].any().unwrap_or(false);
         notify.relay();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 use orlop_core::spec::example;
+use orlop_core::sys::Reason;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
@@ -42,11 +43,11 @@ fn write(directory: &Path, text: &[u8]) -> Result<(), Failure> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path);
     let mut file = created.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new(format!("File {FILE} exists. Remove it first")),
-        _ => Failure::new(format!("cannot create {}: {error}", path.display())),
+        _ => Failure::new(format!("cannot create {}: {}", path.display(), Reason::of(&error))),
     })?;
     file.write_all(text).map_err(|error| {
         // Half a config would only be refused later, and keep the next `spec` from writing a whole one.
         let _ = std::fs::remove_file(&path);
-        Failure::new(format!("cannot write {}: {error}", path.display()))
+        Failure::new(format!("cannot write {}: {}", path.display(), Reason::of(&error)))
     })
 }

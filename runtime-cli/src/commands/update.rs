@@ -6,6 +6,7 @@ use std::io::Read;
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use orlop_core::Update;
 use orlop_core::spec::{MAX_CONFIG_BYTES, load_resources};
+use orlop_core::sys::Reason;
 
 use super::Context;
 use crate::args::Matches;
@@ -53,7 +54,7 @@ fn from_file(matches: &Matches, path: &str) -> Result<Update, Failure> {
         "-" => std::io::stdin().lock().take(limit).read_to_end(&mut bytes),
         path => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
     };
-    read.map_err(|error| Failure::new(format!("cannot read {path}: {error}")))?;
+    read.map_err(|error| Failure::new(format!("cannot read {path}: {}", Reason::of(&error))))?;
     let loaded = load_resources(&bytes).map_err(|error| Failure::new(error.to_string()))?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");

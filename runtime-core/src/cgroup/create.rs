@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, faccessat, mkdir};
 use super::error::CgroupError;
 use super::files::{pids_in, read, tree, write, write_error};
 use super::place::{Group, Placement};
+use crate::sys::Reason;
 
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
@@ -380,6 +381,6 @@ fn hand_down(dir: &Path, controller: &str) -> Result<(), String> {
             Err(format!("{} cannot hand it down, as it has processes of its own", dir.display()))
         }
         Err(Errno::EOPNOTSUPP) => Err(format!("{} cannot hand it down, as it is threaded", dir.display())),
-        Err(errno) => Err(format!("{}/cgroup.subtree_control: {}", dir.display(), errno.desc())),
+        Err(errno) => Err(format!("{}/cgroup.subtree_control: {}", dir.display(), Reason::from(errno))),
     }
 }

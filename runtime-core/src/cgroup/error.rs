@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::sys::Reason;
+
 /// A failure with control groups.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,7 +45,7 @@ pub enum CgroupError {
         reason: String,
     },
     /// The kernel refuses a value for a limit.
-    #[error("{config_path}: write {value:?} to {}: {}{hint}", path.display(), errno.desc())]
+    #[error("{config_path}: write {value:?} to {}: {}{hint}", path.display(), Reason::from(*errno))]
     Limit {
         /// Where the configuration asks for it.
         config_path: String,
@@ -105,7 +107,7 @@ pub enum CgroupError {
         reason: String,
     },
     /// A call failed.
-    #[error("{call} {}: {}{hint}", path.display(), errno.desc())]
+    #[error("{call} {}: {}{hint}", path.display(), Reason::from(*errno))]
     Io {
         /// The system call, or what was to be written.
         call: String,

@@ -3,7 +3,7 @@
 //! They are made like the container's own process, by clone3 and bare calls, so that any thread of any program may
 //! start one (invariants I2 and I9); and they are watched through a pidfd, without a signal handler.
 
-use crate::sys::{self, Call, CloneArgs, Fd, StringVector, SysError};
+use crate::sys::{self, Call, CloneArgs, Fd, Reason, StringVector, SysError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -81,7 +81,7 @@ pub enum CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stderr = match self {
-            Self::Prepare { call, errno } => return write!(f, "{call}: {}", errno.desc()),
+            Self::Prepare { call, errno } => return write!(f, "{call}: {}", Reason::from(*errno)),
             Self::Start(error) => return error.fmt(f),
             Self::StatusTaken => {
                 return f.write_str(

@@ -4,7 +4,7 @@ use super::protocol::STAGE;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Plan};
 use crate::state::has_executed;
-use crate::sys::{self, Call, Child, Ended, Fd, SysError};
+use crate::sys::{self, Call, Child, Ended, Fd, Reason, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
@@ -49,6 +49,9 @@ fn explain_errno(step: &ChildStep, e: SysError) -> String {
     let hint = match (step, e.call, e.errno) {
         (ChildStep::Mount(_), Call::Check, libc::ELOOP) => " (links of the image lead it into /proc)",
         (ChildStep::Mount(_), Call::Fsopen, libc::ENODEV) => " (the kernel does not know this file system)",
+        (ChildStep::Mount(_), Call::MoveMount, libc::ENOTDIR) => {
+            " (a directory can be mounted on a directory only, and a file on a file)"
+        }
         (ChildStep::Chdir { .. }, Call::Getcwd, libc::EXDEV) => {
             " (current working directory is outside of container mount namespace root -- possible container breakout detected)"
         }
@@ -89,7 +92,7 @@ pub fn silence(filtered: bool, child: &Child) -> Option<Error> {
     while poll(&mut ending, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
     let what = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT) {
         Ok(Some(Ended::Exited(errno))) if errno > 0 => {
-            format!("refused with: {}", nix::errno::Errno::from_raw(errno).desc())
+            format!("refused with: {}", Reason(errno))
         }
         Ok(Some(Ended::Killed(libc::SIGSYS))) => "and the process was killed by its filter (SIGSYS)".into(),
         Ok(Some(Ended::Killed(signal))) => format!("and the process was killed by signal {signal}"),

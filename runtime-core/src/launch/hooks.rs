@@ -193,9 +193,9 @@ mod tests {
     fn a_missing_program_reports_the_errno() {
         let mut hook = shell("");
         hook.path = c("/no/such/hook");
-        assert_eq!(fails(&hook), "hooks.prestart[0]: \"/no/such/hook\": execve: No such file or directory");
+        assert_eq!(fails(&hook), "hooks.prestart[0]: \"/no/such/hook\": execve: no such file or directory");
         hook.path = c("/etc/passwd");
-        assert_eq!(fails(&hook), "hooks.prestart[0]: \"/etc/passwd\": execve: Permission denied");
+        assert_eq!(fails(&hook), "hooks.prestart[0]: \"/etc/passwd\": execve: permission denied");
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         drop(hold);
         super::super::command::reap(container.pidfd.as_fd()).unwrap();
         assert_eq!(error, "hooks.prestart[0]: \"/bin/sh\": exit status 6");
-        assert!(missing.iter().all(|e| e.ends_with("execve: No such file or directory")), "{missing:?}");
-        assert!(refused.unwrap_err().to_string().ends_with(": Bad file number"));
+        assert!(missing.iter().all(|e| e.ends_with("execve: no such file or directory")), "{missing:?}");
+        assert!(refused.unwrap_err().to_string().ends_with(": bad file descriptor"));
     }
 }

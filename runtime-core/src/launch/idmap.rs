@@ -249,7 +249,7 @@ mod tests {
         let pid = holder.0.pid;
         assert_eq!(
             error,
-            format!("write /proc/{pid}/uid_map: Operation not permitted (map: 0 100000 1000, 1000 5000 1)")
+            format!("write /proc/{pid}/uid_map: operation not permitted (map: 0 100000 1000, 1000 5000 1)")
         );
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let status = reap(child.pidfd.as_fd()).unwrap();
         assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
         let error = user_namespace_with(&proc, &maps(&[(0, 1, 5), (3, 9, 5)], &[])).unwrap_err().to_string();
-        assert!(error.ends_with("/uid_map: Invalid argument (map: 0 1 5, 3 9 5)"), "{error}");
+        assert!(error.ends_with("/uid_map: invalid argument (map: 0 1 5, 3 9 5)"), "{error}");
     }
 
     #[test]

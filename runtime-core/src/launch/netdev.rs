@@ -6,11 +6,11 @@
 
 use super::command::{Report, give_up, reap, receive};
 use super::netlink::{self, Address, Route};
-use crate::sys::{self, CloneArgs, Fd};
+use crate::sys::{self, CloneArgs, Fd, Reason};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// A network device that could not be moved: `network device eth7: find it: No such device`.
+/// A network device that could not be moved: `network device eth7: find it: no such device`.
 #[derive(Debug, thiserror::Error)]
 #[error("network device {device}: {action}: {reason}")]
 pub struct NetDeviceError {
@@ -36,7 +36,7 @@ pub struct DeviceInfo {
 
 /// For `map_err`.
 fn failed(device: &str, action: &'static str) -> impl Fn(Errno) -> NetDeviceError {
-    move |errno| NetDeviceError { device: device.to_owned(), action, reason: errno.desc().to_owned() }
+    move |errno| NetDeviceError { device: device.to_owned(), action, reason: Reason::from(errno).to_string() }
 }
 
 fn taken(device: &str, action: &'static str, name: &str, place: &str) -> NetDeviceError {
@@ -244,7 +244,7 @@ mod tests {
             assert_eq!(inside.pointer("/0/addr_info/0/broadcast").unwrap(), &Value::from("10.1.2.255"));
             assert!(inside.pointer("/0/flags").unwrap().as_array().unwrap().contains(&Value::from("UP")));
             let error = prepare("d0").unwrap_err().to_string();
-            assert_eq!(error, "network device d0: find it: No such device");
+            assert_eq!(error, "network device d0: find it: no such device");
 
             move_back(netns, "eth0", "d0").unwrap();
             let outside = ip(None, "addr show d0");
@@ -305,11 +305,11 @@ mod tests {
                 .status();
             assert!(status.unwrap().success());
             let error = move_to(&prepare("d0").unwrap(), netns, "eth0").unwrap_err().to_string();
-            assert_eq!(error, "network device d0: give it its addresses in the container: Permission denied");
+            assert_eq!(error, "network device d0: give it its addresses in the container: permission denied");
             prepare("d0").unwrap();
             let no_namespace = std::fs::File::open("/dev/null").unwrap();
             let error = move_back(no_namespace.as_fd(), "eth0", "d0").unwrap_err().to_string();
-            assert!(error.ends_with("network namespace: Invalid argument"), "{error}");
+            assert!(error.ends_with("network namespace: invalid argument"), "{error}");
         });
     }
 }

@@ -235,7 +235,7 @@ mod tests {
     fn other_file_systems_and_other_directories_are_not() {
         assert_eq!(checked(c"/tmp").unwrap_err(), "it is another kind of file system");
         assert_eq!(checked(c"/proc/sys").unwrap_err(), "it is not the root of a procfs");
-        assert_eq!(checked(c"/nowhere").unwrap_err(), "openat: No such file or directory");
+        assert_eq!(checked(c"/nowhere").unwrap_err(), "openat: no such file or directory");
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
         assert!(error.starts_with("open /proc/self/root/etc: "), "{error}");
         assert!(error.contains("symbolic links"), "{error}");
         let error = proc.open_file(c"../etc", O_PATH).unwrap_err().to_string();
-        assert_eq!(error, "open /proc/../etc: Cross-device link");
+        assert_eq!(error, "open /proc/../etc: invalid cross-device link");
     }
 
     #[test]
@@ -304,6 +304,6 @@ mod tests {
             "{error}"
         );
         let error = proc.namespace(i32::MAX, Namespace::User).unwrap_err().to_string();
-        assert_eq!(error, "open /proc/2147483647/ns: No such file or directory");
+        assert_eq!(error, "open /proc/2147483647/ns: no such file or directory");
     }
 }

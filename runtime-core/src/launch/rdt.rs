@@ -15,13 +15,14 @@ pub use control::{
 
 use crate::plan;
 use crate::state::IntelRdt;
+use crate::sys::Reason;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What failed: `resctrl: write /sys/fs/resctrl/c1/schemata: Invalid argument (mask f0f has non-consecutive 1-bits)`.
+/// What failed: `resctrl: write /sys/fs/resctrl/c1/schemata: invalid argument (mask f0f has non-consecutive 1-bits)`.
 #[derive(Debug, thiserror::Error)]
 pub enum RdtError {
     /// There is no resctrl to work on.
@@ -63,10 +64,7 @@ pub enum RdtError {
 type Result<T> = std::result::Result<T, RdtError>;
 
 fn file_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> RdtError {
-    move |error| {
-        let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-        RdtError::File { action, path: path.to_owned(), reason: errno.desc().to_owned() }
-    }
+    move |error| RdtError::File { action, path: path.to_owned(), reason: Reason::of(&error) }
 }
 
 /// What [`apply`] will make, to be put on record before.
@@ -381,7 +379,7 @@ mod tests {
         let resctrl = Resctrl::new("root");
         let group = resctrl.apply(&wanted(Some("/"), &[], true)).unwrap_err();
         // The kernel would have put a tasks file into the new group; that we looked for it there is the point.
-        assert_eq!(group, "resctrl: write /R/mon_groups/c1/tasks: No such file or directory");
+        assert_eq!(group, "resctrl: write /R/mon_groups/c1/tasks: no such file or directory");
         assert_eq!(resctrl.read("tasks"), "42\n");
         let survey = survey(&resctrl.0, &wanted(Some("/"), &[], true));
         assert_eq!(survey.monitoring_path, Some(resctrl.0.join("mon_groups/c1")));
@@ -400,7 +398,7 @@ mod tests {
         let error = resctrl.apply(&wanted(None, &["L3:0=f"], false)).unwrap_err();
         assert_eq!(
             error,
-            "resctrl: write /R/c1/schemata: No such file or directory (mask f0f has non-consecutive 1-bits)"
+            "resctrl: write /R/c1/schemata: no such file or directory (mask f0f has non-consecutive 1-bits)"
         );
         assert!(!resctrl.0.join("c1").exists());
         fs::create_dir(&survey.clos_path).unwrap();

@@ -2,6 +2,7 @@
 
 use super::fault::{Report, SpecError};
 use super::{Extras, Loaded, normalise, presence, repair, validate};
+use crate::sys::Reason;
 use oci_spec::runtime::{Process, Spec};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -129,7 +130,8 @@ fn too_large(name: &str, size: u64) -> SpecError {
 
 fn read(path: &Path) -> Result<Vec<u8>, SpecError> {
     let shown = path.display();
-    let cannot = |error: std::io::Error| SpecError::whole(format!("cannot read {shown}: {error}"));
+    let cannot =
+        |error: std::io::Error| SpecError::whole(format!("cannot read {shown}: {}", Reason::of(&error)));
     let file = open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => SpecError::whole(format!("JSON specification file {shown} not found")),
         _ => cannot(error),

@@ -3,12 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::Reason;
+
 /// A failure of the state directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// The id given is not one a container can have.
-    #[error("invalid container ID format: {reason}: {id:?}")]
+    #[error("invalid container ID format: {reason}: {:?}", beginning(id))]
     InvalidId {
         /// The id as given.
         id: String,
@@ -36,7 +38,7 @@ pub enum StateError {
         reason: String,
     },
     /// A call on the file system failed.
-    #[error("{call} {}: {source}", path.display())]
+    #[error("{call} {}: {}", path.display(), Reason::of(source))]
     Io {
         /// The system call.
         call: &'static str,
@@ -45,6 +47,15 @@ pub enum StateError {
         /// The errno.
         source: io::Error,
     },
+}
+
+/// As much of an id as tells it: whoever passes a megabyte knows what it was.
+fn beginning(id: &str) -> String {
+    const ENOUGH: usize = 64;
+    match id.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}...", &id[..end]),
+        None => id.to_owned(),
+    }
 }
 
 impl StateError {

@@ -75,7 +75,7 @@ fn a_new_root_is_private() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o1700);
     fs::write(scratch.0.join("file"), "").unwrap();
     let error = StateRoot::open(&scratch.0.join("file")).unwrap_err().to_string();
-    assert!(error.starts_with("open ") && error.contains("/file: Not a directory"), "{error}");
+    assert!(error.starts_with("open ") && error.contains("/file: not a directory"), "{error}");
 }
 
 #[test]

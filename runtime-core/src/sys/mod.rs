@@ -67,10 +67,46 @@ pub struct SysError {
 pub type Result<T> = core::result::Result<T, SysError>;
 
 impl SysError {
-    /// The text of the error number, as `strerror(3)` words it in the C locale.
+    /// The text of the error number.
     #[must_use]
-    pub fn reason(self) -> &'static str {
-        nix::errno::Errno::from_raw(self.errno).desc()
+    pub fn reason(self) -> Reason {
+        Reason(self.errno)
+    }
+}
+
+/// An error number in words: those of `strerror(3)`, but beginning small, as Go's do.
+///
+/// Engines tell failures apart by these words ("no such file or directory", "permission denied"), and not all of them whatever
+/// the case of the letters: docs/compat.md, "Words that engines match".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason(pub i32);
+
+impl Reason {
+    /// Why a function of the standard library failed, without Rust's "(os error 2)".
+    #[must_use]
+    pub fn of(error: &std::io::Error) -> String {
+        error.raw_os_error().map_or_else(|| error.to_string(), |errno| Self(errno).to_string())
+    }
+}
+
+impl From<nix::errno::Errno> for Reason {
+    fn from(errno: nix::errno::Errno) -> Self {
+        Self(errno as i32)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The standard library has strerror's text only with its own ending.
+        let text = std::io::Error::from_raw_os_error(self.0).to_string();
+        let text = text.rsplit_once(" (os error ").map_or(text.as_str(), |(text, _)| text);
+        // All begin with a letter or a full stop; an abbreviation ("RFS specific error") stays one.
+        match text.as_bytes() {
+            [first, second, ..] if !second.is_ascii_uppercase() => {
+                write!(f, "{}{}", char::from(first.to_ascii_lowercase()), &text[1..])
+            }
+            _ => f.write_str(text),
+        }
     }
 }
 
@@ -171,4 +207,28 @@ use call;
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
 fn fd(ret: usize) -> Fd {
     Fd(ret as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_what_strerror_says_but_begins_small() {
+        for (errno, text) in [
+            (libc::ENOENT, "no such file or directory"),
+            (libc::EACCES, "permission denied"),
+            (libc::EPERM, "operation not permitted"),
+            (libc::EISDIR, "is a directory"),
+            (libc::ENOTDIR, "not a directory"),
+            (libc::ESRCH, "no such process"),
+            (libc::ERANGE, "numerical result out of range"),
+            (libc::ENOTUNIQ, "name not unique on network"),
+            (libc::EDOTDOT, "RFS specific error"),
+        ] {
+            assert_eq!(Reason(errno).to_string(), text);
+        }
+        assert_eq!(Reason::of(&std::io::Error::from_raw_os_error(libc::EIO)), "input/output error");
+        assert_eq!(Reason::of(&std::io::Error::other("its own words")), "its own words");
+    }
 }

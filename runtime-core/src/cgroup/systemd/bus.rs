@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{self, Incoming, Method};
 use super::value::Value;
+use crate::sys::Reason;
 
 /// For how long an answer is waited for: systemd serves one after the other, and under load it can take long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +45,7 @@ impl Address {
 /// Why systemd could not be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BusError {
-    #[error("{call} {}: {}", path.display(), errno.desc())]
+    #[error("{call} {}: {}", path.display(), Reason::from(*errno))]
     Socket { call: &'static str, path: PathBuf, errno: Errno },
     #[error("{}: it does not accept us: {said:?}", path.display())]
     Refused { path: PathBuf, said: String },

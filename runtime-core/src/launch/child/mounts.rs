@@ -22,7 +22,7 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
         copyup::copy(from, tree)?;
         sys::close(from);
     }
-    sys::move_mount(tree, target)?;
+    attach(tree, target, kind)?;
     sys::close(target);
     if applied == Applied::WhenAttached {
         remount(cx, tree, &m.attributes)?;
@@ -43,6 +43,17 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
         close_tree(m, tree);
     }
     Ok(())
+}
+
+/// Attaches a tree.  move_mount(2) says EINVAL of a directory that is to lie on a file, or of the reverse; mount(2) said ENOTDIR, which
+/// Docker explains to its user.
+fn attach(tree: Fd, target: Fd, kind: Kind) -> Result<()> {
+    match sys::move_mount(tree, target) {
+        Err(e) if e.errno == libc::EINVAL && sys::fstat(target)?.is_dir() != (kind == Kind::Directory) => {
+            Err(SysError { errno: libc::ENOTDIR, ..e })
+        }
+        r => r,
+    }
 }
 
 /// Keeps the file systems that show the kernel, for what is hidden in them.
