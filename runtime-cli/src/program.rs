@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::args::{self, GLOBAL, Matches, PENDING};
+use crate::args::{self, GLOBAL, Matches};
 use crate::commands::{self, Context};
 use crate::failure::Failure;
 use crate::log::{self, Format};
@@ -48,9 +48,6 @@ fn dispatch(program: &str, args: Vec<OsString>, log_to_file: &mut Option<bool>) 
     let rest = &global.operands[1..];
     match name.to_str().unwrap_or_default() {
         "help" | "h" => help(program, rest.first().map(OsString::as_os_str)).map(|()| 0),
-        pending if PENDING.contains(&pending) => {
-            Err(Failure::new(format!("{program} {pending} is not available yet")))
-        }
         known => match args::find_command(known) {
             Some(command) => {
                 let matches = command.parse(program, rest.to_vec())?;
@@ -91,7 +88,7 @@ fn help(program: &str, command: Option<&OsStr>) -> Result<(), Failure> {
 
 fn unknown_command(program: &str, name: &OsStr) -> Failure {
     let name = name.to_string_lossy();
-    let names = args::COMMANDS.iter().map(|command| command.name).chain(PENDING.iter().copied());
+    let names = args::COMMANDS.iter().map(|command| command.name);
     let hint = args::nearest(&name, names).map_or_else(String::new, |near| format!(", did you mean {near}?"));
     Failure::unknown_command(format!("{program}: unknown command \"{name}\"{hint} (see {program} --help)"))
 }

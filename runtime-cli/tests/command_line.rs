@@ -76,22 +76,6 @@ fn every_command_has_help_that_is_aligned_and_not_too_wide() {
         assert!(text.contains(&format!("\nUsage: orlop {command} [FLAGS]")), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
     }
-    for pending in ["checkpoint", "restore"] {
-        assert!(!overview.contains(pending), "{pending} does not work yet and must not be offered");
-    }
-}
-
-#[test]
-fn what_does_not_work_yet_says_so() {
-    let scratch = Scratch::new("pending");
-    for command in ["checkpoint", "restore"] {
-        let output = scratch.run(&format!("{command} c1"));
-        assert_eq!(output.status.code(), Some(1), "{command}");
-        assert!(
-            stderr(&output).contains(&format!("msg=\"orlop {command} is not available yet\"")),
-            "{command}"
-        );
-    }
 }
 
 #[test]
@@ -133,21 +117,24 @@ fn a_fault_is_reported_once_with_a_hint_and_its_status() {
 #[test]
 fn the_log_file_gets_lines_and_standard_error_plain_text() {
     let scratch = Scratch::new("log");
-    let output = scratch.run("--log log.json --log-format json checkpoint c1");
-    assert_eq!(stderr(&output), "orlop checkpoint is not available yet\n");
-    let again = scratch.run("--log log.json --log-format=json checkpoint c1");
+    let output = scratch.run("--log log.json --log-format json state c1");
+    assert_eq!(stderr(&output), "container does not exist: \"c1\"\n");
+    let again = scratch.run("--log log.json --log-format=json state c1");
     assert_eq!(again.status.code(), Some(1));
     let log = fs::read_to_string(scratch.0.join("log.json")).unwrap();
     assert_eq!(log.lines().count(), 2, "the file is appended to: {log}");
     for line in log.lines() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(value["level"], "error");
-        assert_eq!(value["msg"], "orlop checkpoint is not available yet");
+        assert_eq!(value["msg"], "container does not exist: \"c1\"");
         assert!(value["time"].as_str().unwrap().ends_with('Z'));
     }
-    scratch.run("--log log.text checkpoint c1");
+    scratch.run("--log log.text state c1");
     let log = fs::read_to_string(scratch.0.join("log.text")).unwrap();
-    assert!(log.starts_with("time=\"20") && log.contains(" level=error msg=\"orlop checkpoint"), "{log}");
+    assert!(
+        log.starts_with("time=\"20") && log.contains(" level=error msg=\"container does not exist"),
+        "{log}"
+    );
 }
 
 #[test]

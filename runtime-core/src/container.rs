@@ -172,7 +172,7 @@ impl Container {
         read(&self.root, &self.id)
     }
 
-    fn lock(&self) -> Result<(ContainerDir, State), Error> {
+    pub(crate) fn lock(&self) -> Result<(ContainerDir, State), Error> {
         let dir = open_root(&self.root, &self.id)?.open_container(&self.id)?;
         let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
         Ok((dir, state))
@@ -203,11 +203,16 @@ fn start_socket_name() -> &'static std::ffi::CStr {
 /// the start time is compared after the descriptor holds the process.
 pub(crate) fn open_init(state: &State) -> Result<Option<OwnedFd>, Error> {
     let Some(pid) = state.pid else { return Ok(None) };
+    open_if(pid, || state.init())
+}
+
+/// A descriptor for a process, if it is the one meant, and alive.
+fn open_if(pid: i32, state: impl FnOnce() -> ProcState) -> Result<Option<OwnedFd>, Error> {
     let pidfd = match sys::pidfd_open(pid) {
         Err(e) if e.errno == libc::ESRCH || e.errno == libc::EINVAL => return Ok(None),
         r => r.map_err(|e| Error::because(ErrorKind::Host, format!("open process {pid}"), e))?,
     };
-    Ok(matches!(state.init(), ProcState::Alive(_)).then_some(pidfd))
+    Ok(matches!(state(), ProcState::Alive(_)).then_some(pidfd))
 }
 
 /// Derives the status from the kernel, not from what was recorded.
@@ -341,6 +346,12 @@ pub(crate) fn teardown(dir: ContainerDir, state: &State) {
 
 /// Ends every process of the container and removes all that the record names, the record last.
 fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
+    // A dump whose command was killed may wait for somebody who never asks for its pages.
+    if let Some(criu) = &state.criu
+        && let Some(criu) = open_if(criu.pid, || criu.state())?
+    {
+        end_init(&criu);
+    }
     if let Some(init) = open_init(state)? {
         return_devices(state);
         let _ = sys::pidfd_send_signal(Fd::from(&init), libc::SIGKILL);
@@ -393,7 +404,7 @@ fn end_init(init: &OwnedFd) {
 }
 
 /// Waits until a process has ended, for at most ten seconds: one that sleeps in the kernel cannot be hurried.
-fn wait_gone(pidfd: BorrowedFd<'_>) {
+pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>) {
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     while poll(&mut fds, PollTimeout::from(10_000u16)) == Err(nix::Error::EINTR) {}
     // Reaps it where it is our own child.

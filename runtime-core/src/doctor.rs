@@ -232,8 +232,6 @@ fn security() -> Vec<Finding> {
 
 fn surroundings() -> Vec<Finding> {
     let resctrl = read("/proc/self/mountinfo").lines().any(|line| line.contains(" - resctrl "));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let criu = std::env::split_paths(&path).map(|dir| dir.join("criu")).find(|file| file.is_file());
     let runtime_dir = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
     let buses = ["/run/systemd/private".to_owned(), format!("{runtime_dir}/systemd/private")];
     let bus = buses.iter().find(|bus| Path::new(bus.as_str()).exists());
@@ -249,12 +247,7 @@ fn surroundings() -> Vec<Finding> {
             if resctrl { "mounted" } else { "not mounted" },
             "linux.intelRdt is refused: a CPU with RDT, and mount -t resctrl resctrl /sys/fs/resctrl",
         ),
-        finding(
-            "CRIU",
-            criu.is_some(),
-            criu.map_or_else(|| "not installed".to_owned(), |path| path.display().to_string()),
-            "no checkpoint and restore",
-        ),
+        criu(),
         finding(
             "systemd",
             bus.is_some(),
@@ -268,6 +261,16 @@ fn surroundings() -> Vec<Finding> {
             "a terminal of the host's own is not there; containers have theirs",
         ),
     ]
+}
+
+fn criu() -> Finding {
+    let (good, found) = match crate::criu() {
+        Ok(info) => {
+            (info.too_old_for.is_none(), format!("{}, version {}", info.path.display(), info.version))
+        }
+        Err(e) => (false, e.to_string()),
+    };
+    finding("CRIU", good, found, "no checkpoint and restore: CRIU 3.16 or later, in PATH")
 }
 
 /// What a small file says; nothing when it is not there.

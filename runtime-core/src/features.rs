@@ -186,7 +186,7 @@ pub fn features() -> Features {
             net_devices: Enabled { enabled: true },
         },
         annotations: BTreeMap::from([
-            ("org.opencontainers.runc.checkpoint.enabled", "false".to_owned()),
+            ("org.opencontainers.runc.checkpoint.enabled", "true".to_owned()),
             ("dev.orlop.version", env!("CARGO_PKG_VERSION").to_owned()),
         ]),
         potentially_unsafe_config_annotations: if SYSTEMD {

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::process::Process;
-use crate::sys::{self, CloneArgs, Fd, StringVector, SysError};
+use crate::sys::{self, Child, CloneArgs, Fd, StringVector, SysError};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::convert::Infallible;
@@ -35,28 +36,44 @@ impl Helper<'_> {
     /// # Errors
     /// It cannot be executed, or a descriptor not be made.
     pub fn spawn(self, path: &Path) -> Result<Process, Error> {
-        let what = || format!("run {}", path.display());
-        let (ours, theirs) = sys::socketpair().map_err(|e| Error::because(ErrorKind::Host, what(), e))?;
-        let prepared = self.prepare(path, &theirs).map_err(|e| Error::because(ErrorKind::Host, what(), e))?;
+        let own_session = || sys::setsid().map_err(|error| (PROGRAM, error));
+        let spawned = self.spawn_after(path, 0, own_session);
+        spawned
+            .map(Process::new)
+            .map_err(|e| Error::because(ErrorKind::Host, format!("run {}", path.display()), e.why))
+    }
+
+    /// Runs the program in a process that is cloned with `flags`, and that does `before` first, with all our descriptors
+    /// still open.  `before` is bare (invariant I2); its failures carry a number that says what failed.
+    pub(crate) fn spawn_after(
+        self,
+        path: &Path,
+        flags: u64,
+        before: impl Fn() -> Result<(), (i32, SysError)>,
+    ) -> Result<Child, NotSpawned> {
+        let (ours, theirs) = sys::socketpair()?;
+        let prepared =
+            self.prepare(path, &theirs).map_err(|e| NotSpawned { place: PROGRAM, why: e.to_string() })?;
         drop(theirs);
         // A handler of the caller's must not run in the copy.
-        let failed = |e| Error::because(ErrorKind::Host, what(), e);
-        let mask = sys::set_signal_mask(u64::MAX).map_err(failed)?;
-        let made = sys::clone3(&CloneArgs::default(), || become_program(&prepared));
-        sys::set_signal_mask(mask).map_err(failed)?;
-        let child = made.map_err(failed)?;
+        let mask = sys::set_signal_mask(u64::MAX)?;
+        let args = CloneArgs { flags, ..CloneArgs::default() };
+        let made = sys::clone3(&args, || become_program(&prepared, &before));
+        sys::set_signal_mask(mask)?;
+        let child = made?;
         drop(prepared);
-        let mut errno = [0; 4];
+        let mut report = [0; 8];
         // Until execve closes the other end, or a report comes.
         let mut wait = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
         while poll(&mut wait, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
-        match sys::read(Fd::from(&ours), &mut errno) {
-            Ok(4) => {
+        match sys::read(Fd::from(&ours), &mut report) {
+            Ok(8) => {
                 let _ = sys::wait_child(Fd::from(&child.pidfd), 0);
-                let reason = nix::Error::from_raw(i32::from_ne_bytes(errno));
-                Err(Error::because(ErrorKind::Host, what(), reason))
+                let [a, b, c, d, e, f, g, h] = report;
+                let (place, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
+                Err(NotSpawned { place, why: Errno::from_raw(errno).to_string() })
             }
-            _ => Ok(Process::new(child)),
+            _ => Ok(child),
         }
     }
 
@@ -97,22 +114,43 @@ pub fn receive_descriptor(socket: &OwnedFd) -> nix::Result<Option<OwnedFd>> {
     crate::launch::receive_fd(socket, &mut [0; 64]).map(|(_, fd)| fd)
 }
 
+/// The place of a failure that is the program's, and not of what is done before it.
+pub(crate) const PROGRAM: i32 = -1;
+
+/// Why a program does not run.
+#[derive(Debug)]
+pub(crate) struct NotSpawned {
+    /// What failed, as `before` numbers it; [`PROGRAM`] for the program itself.
+    pub place: i32,
+    /// The reason.
+    pub why: String,
+}
+
+impl From<SysError> for NotSpawned {
+    fn from(error: SysError) -> Self {
+        Self { place: PROGRAM, why: error.to_string() }
+    }
+}
+
 /// The child, from clone to execve.  Bare (invariant I2).
-fn become_program(p: &Prepared) -> Infallible {
-    let error = match arrange(p) {
-        Ok(()) => sys::execve(&p.path, &p.args, &p.env),
-        Err(error) => error,
+fn become_program(p: &Prepared, before: &impl Fn() -> Result<(), (i32, SysError)>) -> Infallible {
+    let (place, error) = match before().and_then(|()| arrange(p).map_err(|error| (PROGRAM, error))) {
+        Ok(()) => (PROGRAM, sys::execve(&p.path, &p.args, &p.env)),
+        Err(failed) => failed,
     };
     // Where the report is before it was moved, or after: one of the two is it.
     let moved = Fd(i32::try_from(p.fds.len()).unwrap_or(i32::MAX));
-    let bytes = error.errno.to_ne_bytes();
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(place.to_ne_bytes().into_iter().chain(error.errno.to_ne_bytes())) {
+        *to = from;
+    }
     if sys::send(moved, &bytes).is_err() {
         let _ = sys::send(Fd(p.report.as_raw_fd()), &bytes);
     }
     sys::exit(127)
 }
 
-/// Descriptors, signals, session.  Bare.
+/// Descriptors and signals.  Bare.
 fn arrange(p: &Prepared) -> Result<(), SysError> {
     let mut number = 0;
     for fd in &p.fds {
@@ -123,8 +161,7 @@ fn arrange(p: &Prepared) -> Result<(), SysError> {
     sys::close_range(number.unsigned_abs() + 1, u32::MAX, 0)?;
     // A Rust program ignores it, and ignored signals are inherited.
     sys::reset_signal(libc::SIGPIPE)?;
-    sys::set_signal_mask(0)?;
-    sys::setsid()
+    sys::set_signal_mask(0).map(drop)
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@
 //! already.  A launch that fails leaves nothing behind; what can not be removed stays on record, and `delete` tries again.
 
 pub mod cgroup;
+mod checkpoint;
 mod container;
 pub mod doctor;
 mod error;
@@ -97,7 +98,9 @@ pub mod spec;
 pub mod state;
 mod status;
 pub mod sys;
+pub mod wire;
 
+pub use checkpoint::{CheckpointOptions, CriuInfo, ManageCgroups, RestoreOptions, criu};
 pub use container::{Container, Update};
 pub use error::{Error, ErrorKind};
 pub use exec::ExecOptions;

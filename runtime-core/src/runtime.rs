@@ -112,9 +112,17 @@ impl std::fmt::Debug for CreateOptions {
 }
 
 /// A bundle that was loaded and compiled.
-struct Compiled {
-    bundle: Bundle,
-    plan: Plan,
+pub(crate) struct Compiled {
+    pub bundle: Bundle,
+    pub plan: Plan,
+}
+
+impl Compiled {
+    /// The root file system, absolute.
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        let root = self.bundle.loaded.spec.root().as_ref();
+        root.map_or_else(PathBuf::new, |root| self.bundle.path.join(root.path()))
+    }
 }
 
 impl Runtime {
@@ -257,6 +265,13 @@ impl Runtime {
 }
 
 fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
+    let compiled = compile_silently(options, detach_start)?;
+    compiled.plan.warnings.iter().for_each(|warning| tell(warning));
+    Ok(compiled)
+}
+
+/// As [`compile`], where the warnings have been told when the container was made.
+pub(crate) fn compile_silently(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, Error> {
     validate_id(&options.id)?;
     check_preserved(options.preserve_fds.saturating_add(options.listen_fds))?;
     let bundle = match options.loaded.take() {
@@ -278,7 +293,6 @@ fn compile(options: &mut CreateOptions, detach_start: bool) -> Result<Compiled, 
         systemd_cgroup: options.systemd_cgroup,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
-    plan.warnings.iter().for_each(|warning| tell(warning));
     Ok(Compiled { bundle, plan })
 }
 
@@ -304,11 +318,11 @@ pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
+pub(crate) fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
     let spec = &compiled.bundle.loaded.spec;
     let mut state = State::new(&options.id, &compiled.bundle.path);
     state.oci_version = spec.version().clone();
-    state.rootfs = spec.root().as_ref().map_or_else(PathBuf::new, |r| compiled.bundle.path.join(r.path()));
+    state.rootfs = compiled.rootfs();
     state.annotations = spec.annotations().clone().unwrap_or_default().into_iter().collect();
     state.rootless = !nix::unistd::geteuid().is_root();
     if let Some(hooks) = spec.hooks() {

@@ -3,7 +3,7 @@
 //!
 //! The Task service is the same in its versions 2 and 3 but for its name: `api/runtime/task/v2` and `v3` of containerd.
 
-crate::message! {
+orlop_core::message! {
     /// ttrpc: a call.
     Request { service: String = 1, method: String = 2, payload: Vec<u8> = 3, timeout_nano: i64 = 4, metadata: Vec<KeyValue> = 5 }
     /// ttrpc: one of the headers of a call.

@@ -26,4 +26,5 @@ pub mod start;
 pub mod stdio;
 pub mod task;
 pub mod ttrpc;
-pub mod wire;
+
+pub use orlop_core::wire;

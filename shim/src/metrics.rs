@@ -5,7 +5,7 @@ use crate::wire::Message;
 use orlop_core::cgroup::{self as core, Stats};
 
 mod v1 {
-    crate::message! {
+    orlop_core::message! {
         Metrics {
             hugetlb: Vec<HugetlbStat> = 1, pids: Option<PidsStat> = 2, cpu: Option<CpuStat> = 3, memory: Option<MemoryStat> = 4,
             blkio: Option<BlkIoStat> = 5, rdma: Option<super::v2::RdmaStat> = 6, memory_oom_control: Option<MemoryOomControl> = 9
@@ -39,7 +39,7 @@ mod v1 {
 }
 
 mod v2 {
-    crate::message! {
+    orlop_core::message! {
         Metrics {
             pids: Option<super::v1::PidsStat> = 1, cpu: Option<CpuStat> = 2, memory: Option<MemoryStat> = 4,
             rdma: Option<RdmaStat> = 5, io: Option<IoStat> = 6, hugetlb: Vec<HugeTlbStat> = 7,

@@ -11,7 +11,7 @@ mod table;
 
 pub use help::{command_help, program_help};
 pub use matches::Matches;
-pub use table::{COMMANDS, GLOBAL, PENDING, find_command};
+pub use table::{COMMANDS, GLOBAL, find_command};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -75,12 +75,9 @@ pub static GLOBAL: Command = Command {
 
 /// The commands that work, in the order of the help text.
 pub static COMMANDS: &[Command] = &[
-    RUN, CREATE, START, EXEC, KILL, PAUSE, RESUME, UPDATE, PS, EVENTS, DELETE, STATE, LIST, SPEC, FEATURES,
-    PLAN, CHECK,
+    RUN, CREATE, START, EXEC, KILL, PAUSE, RESUME, UPDATE, PS, EVENTS, CHECKPOINT, RESTORE, DELETE, STATE,
+    LIST, SPEC, FEATURES, PLAN, CHECK,
 ];
-
-/// Commands of runc's that are not written yet: an engine that calls one learns so, and the help does not name them.
-pub static PENDING: &[&str] = &["checkpoint", "restore"];
 
 /// The command with this name.
 pub fn find_command(name: &str) -> Option<&'static Command> {
@@ -289,6 +286,111 @@ const EVENTS: Command = Command {
     flags: &[
         value("interval", None, "TIME", "time between two lines of figures, as 5s or 1m30s (default: 5s)"),
         switch("stats", None, "print the figures once and end"),
+    ],
+};
+
+const IMAGE_PATH: Flag =
+    value("image-path", None, "DIR", "the directory of CRIU's images (default: ./checkpoint)");
+const WORK_PATH: Flag =
+    value("work-path", None, "DIR", "the directory of CRIU's log and sockets (default: that of the images)");
+const TCP_ESTABLISHED: Flag =
+    switch("tcp-established", None, "take established TCP connections along, and restore them");
+const LINK_REMAP: Flag =
+    switch("link-remap", None, "take open files without a name along, by links beside where they were");
+const EXT_UNIX_SK: Flag = switch("ext-unix-sk", None, "allow Unix sockets that are connected to outside");
+const SHELL_JOB: Flag = switch("shell-job", None, "allow processes in a session of the outside's");
+const FILE_LOCKS: Flag = switch("file-locks", None, "take locks on files along, and restore them");
+const AUTO_DEDUP: Flag = switch("auto-dedup", None, "keep no memory twice in a series of images");
+const MANAGE_CGROUPS: Flag = value(
+    "manage-cgroups-mode",
+    None,
+    "MODE",
+    "what is done about cgroups inside the container's: soft, full, strict or ignore (default: soft)",
+);
+const EMPTY_NS: Flag = value(
+    "empty-ns",
+    None,
+    "KIND",
+    "leave out what is in this namespace; network is the only one, and left out in any case",
+);
+
+const CHECKPOINT: Command = Command {
+    name: "checkpoint",
+    summary: "write a running container to files, and end it",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Needs CRIU in PATH.  Then the container is deleted; with --leave-running and --pre-dump it goes on, and so\n\
+            it does when the checkpoint fails.",
+    flags: &[
+        IMAGE_PATH,
+        WORK_PATH,
+        value(
+            "parent-path",
+            None,
+            "DIR",
+            "the images of an earlier pre-dump, relative to --image-path; what has not changed is not written again",
+        ),
+        switch("leave-running", None, "let the container go on"),
+        switch("pre-dump", None, "write memory only, and let the container go on; the dump comes later"),
+        TCP_ESTABLISHED,
+        switch("tcp-skip-in-flight", None, "leave out TCP connections that nobody has accepted yet"),
+        LINK_REMAP,
+        EXT_UNIX_SK,
+        SHELL_JOB,
+        FILE_LOCKS,
+        AUTO_DEDUP,
+        switch("lazy-pages", None, "keep memory here, and serve it to criu lazy-pages at --page-server"),
+        value("status-fd", None, "FD", "write a NUL byte to this descriptor when memory is served"),
+        value(
+            "page-server",
+            None,
+            "ADDRESS:PORT",
+            "send memory to the criu page-server there; with --lazy-pages, serve it there",
+        ),
+        MANAGE_CGROUPS,
+        EMPTY_NS,
+    ],
+};
+
+const RESTORE: Command = Command {
+    name: "restore",
+    summary: "make a container of what checkpoint has written",
+    operands: "ID",
+    at_least: 1,
+    at_most: 1,
+    until: Flags::Anywhere,
+    about: "Needs CRIU in PATH, and a bundle like that of the container, which may have got another ID.\n\
+            Waits for the container's process and deletes the container, as \"run\" does; not so with --detach.",
+    flags: &[
+        IMAGE_PATH,
+        WORK_PATH,
+        BUNDLE,
+        switch("detach", Some('d'), "return when the processes run"),
+        PID_FILE,
+        CONSOLE_SOCKET,
+        switch("no-subreaper", None, "do not adopt the container's orphaned processes"),
+        switch(
+            "no-pivot",
+            None,
+            "taken and without effect, as with runc: CRIU enters the root in its own way",
+        ),
+        TCP_ESTABLISHED,
+        LINK_REMAP,
+        EXT_UNIX_SK,
+        SHELL_JOB,
+        FILE_LOCKS,
+        AUTO_DEDUP,
+        switch(
+            "lazy-pages",
+            None,
+            "get memory when it is needed, from the criu lazy-pages that runs on --work-path",
+        ),
+        MANAGE_CGROUPS,
+        EMPTY_NS,
+        value("lsm-profile", None, "TYPE:NAME", "run under another profile: apparmor:NAME or selinux:LABEL"),
+        value("lsm-mount-context", None, "CONTEXT", "give mounts another SELinux context"),
     ],
 };
 

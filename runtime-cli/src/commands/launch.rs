@@ -108,6 +108,14 @@ impl Told {
         })
     }
 
+    /// As [`Told::new`], for a command that has a pid file only.
+    ///
+    /// # Errors
+    /// The flag is wrong.
+    pub fn by_file(matches: &Matches) -> Result<Self, Failure> {
+        Ok(Self { pid_file: matches.path("pid-file")?, pidfd_socket: None, trace: None })
+    }
+
     /// How much of the launch is of interest.
     pub fn observe(&self) -> Observe {
         if self.trace.is_some() { Observe::Report } else { Observe::No }

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -12,6 +13,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -79,6 +81,8 @@ pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         "run" => return run::run(context, matches),
         "exec" => return exec::run(context, matches),
         "check" => return check::run(matches),
+        "restore" => return restore::run(context, matches),
+        "checkpoint" => checkpoint::run(context, matches),
         "create" => create::run(context, matches),
         "start" => start::run(context, matches),
         "kill" => kill::run(context, matches),

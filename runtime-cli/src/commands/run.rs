@@ -80,7 +80,7 @@ fn listen(launch: &mut Launch) -> Result<Option<Proxy>, Failure> {
 }
 
 /// Removes a container whose process has ended.  Its exit status is the answer, whatever becomes of the remains.
-fn end(runtime: &Runtime, container: Container) {
+pub fn end(runtime: &Runtime, container: Container) {
     let id = container.id().to_owned();
     match container.delete(false) {
         Ok(()) => forget(runtime.root(), &id),
@@ -91,7 +91,7 @@ fn end(runtime: &Runtime, container: Container) {
 }
 
 /// Removes a container that came up, but of which nobody could be told.
-fn discard(runtime: &Runtime, container: Container, failure: Failure) -> Failure {
+pub fn discard(runtime: &Runtime, container: Container, failure: Failure) -> Failure {
     let id = container.id().to_owned();
     match container.delete(true) {
         Ok(()) => forget(runtime.root(), &id),

@@ -1,5 +1,6 @@
 //! Stopping the processes of a container where they are, and letting them go on.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -63,6 +64,18 @@ impl Placement {
             }
         }
         Ok(false)
+    }
+
+    /// The directory of the group by which somebody else may freeze the processes: with `frozen`, of that by which they are
+    /// now.  Version 1's is preferred where there are both, as it was there first.
+    #[must_use]
+    pub fn freezer(&self, frozen: bool) -> Option<&Path> {
+        let group = if frozen {
+            self.freezers().find(|group| is_frozen(group).unwrap_or(false))
+        } else {
+            self.v1("freezer").or_else(|| self.v2())
+        };
+        group.map(|group| group.path.as_path())
     }
 
     /// The groups that can freeze processes.

@@ -112,6 +112,12 @@ impl Placement {
         &self.groups
     }
 
+    /// Whether systemd keeps them, as a unit.
+    #[must_use]
+    pub fn is_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
     /// The group of version 2.
     #[must_use]
     pub fn v2(&self) -> Option<&Group> {

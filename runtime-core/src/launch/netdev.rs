@@ -127,6 +127,14 @@ fn bring_back(inside: &mut Route, name: &str, host_name: &str) -> Result<()> {
     inside.move_link(link.index, ours.as_fd(), host_name).map_err(&failed)
 }
 
+/// Brings the loopback device of another network namespace up.
+pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
+    let failed = failed("lo", "bring it up in the container's network namespace");
+    let mut inside = open_inside(netns, "lo")?;
+    let link = inside.link("lo").map_err(&failed)?;
+    inside.set_up(link.index, true).map_err(&failed)
+}
+
 /// Opens a netlink socket in another network namespace.  The kernel opens a socket where the caller is, and moving this thread,
 /// even for a moment, is not ours to do (invariant I9).  So a child does.
 fn open_inside(netns: BorrowedFd<'_>, device: &str) -> Result<Route> {

@@ -26,6 +26,10 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+mod around;
+
+pub use around::surround;
+
 /// A process that stands before execve.
 pub struct Launched {
     /// The process.
@@ -56,6 +60,8 @@ pub struct Parent<'a> {
     holders: Vec<(IdMaps, OwnedFd)>,
     cgroup: Option<Placement>,
     launched: Option<Launched>,
+    /// A process that came about otherwise: see [`surround`].
+    guest: Option<Child>,
     last_child_step: u64,
     /// The child enters its cgroups by itself.
     joined_itself: bool,
@@ -69,24 +75,7 @@ fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -
 
 /// Does everything up to execve.  When it fails, no process is left; what else was made is in the record.
 pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>) -> Result<Launched, Error> {
-    let proc = TrustedProc::open().map_err(|e| failed("open /proc", e))?;
-    let slots = |n| std::iter::repeat_with(|| None).take(n).collect();
-    let mut parent = Parent {
-        plan,
-        cgroup: inputs.cgroup.clone(),
-        inputs,
-        record,
-        proc,
-        namespaces: slots(plan.clone.namespace_slots),
-        trees: slots(plan.clone.tree_slots),
-        listener: None,
-        devices: Vec::new(),
-        holders: Vec::new(),
-        launched: None,
-        last_child_step: 0,
-        joined_itself: false,
-        moved: Vec::new(),
-    };
+    let mut parent = Parent::new(plan, record, inputs)?;
     match parent.walk() {
         Ok(()) => parent.launched.ok_or_else(|| Error::new(ErrorKind::Launch, "the plan makes no process")),
         Err(e) => {
@@ -97,6 +86,30 @@ pub fn launch<'a>(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>
             }
             Err(e)
         }
+    }
+}
+
+impl<'a> Parent<'a> {
+    fn new(plan: &'a Plan, record: Option<Record<'a>>, inputs: Inputs<'a>) -> Result<Self, Error> {
+        let proc = TrustedProc::open().map_err(|e| failed("open /proc", e))?;
+        let slots = |n| std::iter::repeat_with(|| None).take(n).collect();
+        Ok(Self {
+            plan,
+            cgroup: inputs.cgroup.clone(),
+            inputs,
+            record,
+            proc,
+            namespaces: slots(plan.clone.namespace_slots),
+            trees: slots(plan.clone.tree_slots),
+            listener: None,
+            devices: Vec::new(),
+            holders: Vec::new(),
+            launched: None,
+            guest: None,
+            last_child_step: 0,
+            joined_itself: false,
+            moved: Vec::new(),
+        })
     }
 }
 
@@ -184,7 +197,8 @@ impl Parent<'_> {
     }
 
     fn pid(&self) -> Result<i32, Error> {
-        self.launched.as_ref().map(|l| l.child.pid).ok_or_else(|| {
+        let child = self.launched.as_ref().map(|l| &l.child).or(self.guest.as_ref());
+        child.map(|child| child.pid).ok_or_else(|| {
             Error::new(ErrorKind::Launch, "a step of the plan needs the process before it is made")
         })
     }

@@ -93,6 +93,10 @@ pub(super) fn compile(input: &Input<'_>, steps: &mut Steps, report: &mut Report)
         let at = format!("linux.devices[{index}]");
         steps.push(ChildStep::Device(compile_one(device, bind, &at, report)), at);
     }
+    let terminal = input.spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal);
+    if !overridden("/dev/null") && terminal != Some(true) {
+        steps.push(ChildStep::OwnNull, "standard streams");
+    }
     for (path, target) in LINKS {
         let known = path != "/dev/core" || input.facts.kcore;
         if known && !overridden(path) {

@@ -52,6 +52,7 @@ fn describe_rootfs(step: &ChildStep) -> Words {
         }
         ChildStep::MakeDirectory { path } => with("MakeDirectory", words::text(path)),
         ChildStep::Device(d) => with("Device", device(d)),
+        ChildStep::OwnNull => with("OwnNull", "/dev/null for streams that are the host's".to_owned()),
         ChildStep::Symlink { target, path } => {
             with("Symlink", format!("{} -> {}", words::text(path), words::text(target)))
         }

@@ -454,6 +454,9 @@ pub enum ChildStep {
         /// Absolute path in the container, cleaned.
         path: CString,
     },
+    /// Opens the container's `/dev/null` in place of the host's, where that is stdin, stdout or stderr: a descriptor of the
+    /// host's cannot be checkpointed.
+    OwnNull,
     /// Makes a device node.
     Device(Device),
     /// Makes a symbolic link, unless something is there.

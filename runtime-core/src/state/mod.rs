@@ -24,7 +24,9 @@ pub use dir::{ContainerDir, START_SOCKET, STATE_FILE, StateRoot, validate_id};
 pub use error::StateError;
 pub use filter::FILTER_FILE;
 pub use process::{ProcState, has_executed, identify, process_start_time};
-pub use record::{ExecDefaults, IntelRdt, NetDevice, Phase, STATE_VERSION, Seccomp, SeccompListener, State};
+pub use record::{
+    ExecDefaults, Helper, IntelRdt, NetDevice, Phase, STATE_VERSION, Seccomp, SeccompListener, State,
+};
 pub use time::{now, rfc3339};
 
 #[cfg(test)]

@@ -96,6 +96,30 @@ pub struct ExecDefaults {
     pub no_new_keyring: bool,
 }
 
+/// A process beside the container's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Helper {
+    /// Its pid.
+    pub pid: i32,
+    /// When it started: without it the pid could be anybody's.
+    pub start_time: u64,
+}
+
+impl Helper {
+    /// The process that has this pid now; `None` if there is none.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        super::process_start_time(pid).map(|start_time| Self { pid, start_time })
+    }
+
+    /// What has become of it.
+    #[must_use]
+    pub fn state(&self) -> ProcState {
+        identify(self.pid, self.start_time)
+    }
+}
+
 /// The record of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -150,6 +174,9 @@ pub struct State {
     pub rootless: bool,
     /// Shares the pid namespace of its creator: the end of its first process does not end the others.
     pub host_pid_namespace: bool,
+    /// The CRIU that is at work on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criu: Option<Helper>,
     /// What `exec` needs.
     pub exec: ExecDefaults,
 }
@@ -201,6 +228,7 @@ impl State {
         self.pid_start_time = None;
         self.cgroup = None;
         self.intel_rdt = None;
+        self.criu = None;
         self.net_devices.clear();
         self.phase = Phase::Stopping;
     }

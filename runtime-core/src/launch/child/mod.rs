@@ -304,6 +304,7 @@ impl Context<'_> {
             ChildStep::Mount(mount) => mounts::mount(self, mount),
             ChildStep::LateReadOnly { attributes, .. } => mounts::late_read_only(self, attributes),
             ChildStep::Device(device) => rootfs::device(self, device),
+            ChildStep::OwnNull => rootfs::own_null(self),
             ChildStep::Symlink { target, path } => rootfs::symlink(self, target, path),
             ChildStep::Console { size, mount } => console::make(self, *size, *mount),
             ChildStep::Mask { path } => rootfs::mask(self, path),

@@ -238,6 +238,27 @@ fn null_device(root: Fd) -> Result<Fd> {
     Ok(null)
 }
 
+/// Whether a descriptor is `/dev/null`, wherever that is.
+fn is_null(fd: Fd) -> bool {
+    sys::fstat(fd).is_ok_and(|s| s.file_type() == libc::S_IFCHR && s.rdev == libc::makedev(1, 3))
+}
+
+/// Streams that are the host's `/dev/null` become the container's.  One that may not be opened here stays as it is.
+pub fn own_null(cx: &Context<'_>) -> Result<()> {
+    let streams = [Fd(0), Fd(1), Fd(2)];
+    if !streams.iter().any(|fd| is_null(*fd)) {
+        return Ok(());
+    }
+    let Ok(own) = path::open(cx.root(), c"dev/null", libc::O_RDWR | libc::O_NOFOLLOW) else { return Ok(()) };
+    if is_null(own) {
+        for stream in streams.into_iter().filter(|fd| is_null(*fd)) {
+            sys::dup3(own, stream, true)?;
+        }
+    }
+    sys::close(own);
+    Ok(())
+}
+
 /// One empty read-only tmpfs serves all masked directories.
 fn mask_directory(cx: &mut Context<'_>, target: Fd) -> Result<()> {
     const ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;

@@ -1,4 +1,4 @@
-//! The wire format of protocol buffers, as far as the shim's messages need it.
+//! The wire format of protocol buffers, as far as the messages of containerd's shim and of CRIU need it.
 //!
 //! A generated crate brings descriptors, reflection and a registry with each message; here a message is a structure, its
 //! fields know how to read and write themselves, and nothing else is in memory.  See [`message!`](crate::message).
@@ -346,9 +346,24 @@ impl<T: Message> Field for Option<T> {
     }
 }
 
+/// A number of proto2, which is written whenever it is set.
+impl Field for Option<i32> {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), WireError> {
+        self.get_or_insert_default().merge(value)
+    }
+
+    fn put(&self, number: u32, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            put_tag(out, number, 0);
+            put_varint(out, i64::from(*value).cast_unsigned());
+        }
+    }
+}
+
 /// Declares messages: the fields by their numbers, with Rust types.
 ///
-/// A list is a `Vec`, a message within another an `Option`, a map a list of [`crate::api::Pair`]s.
+/// A list is a `Vec`, a message within another an `Option`, a map a list of messages with a key and a value.  A number whose zero must
+/// be told from its absence (`required` and `optional` of proto2) is an `Option` too.
 #[macro_export]
 macro_rules! message {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ty = $number:literal),* $(,)? })*) => {$(
@@ -386,7 +401,8 @@ mod tests {
         Inner { text: String = 1 }
         Sample {
             number: u32 = 1, big: u64 = 2, negative: i32 = 3, flag: bool = 4, text: String = 5, raw: Vec<u8> = 6,
-            inner: Option<Inner> = 7, list: Vec<Inner> = 8, packed: Vec<u64> = 9, words: Vec<String> = 16, float: f64 = 17
+            inner: Option<Inner> = 7, list: Vec<Inner> = 8, packed: Vec<u64> = 9, words: Vec<String> = 16, float: f64 = 17,
+            set: Option<i32> = 18
         }
     }
 
@@ -403,6 +419,7 @@ mod tests {
             packed: vec![0, 1, 128],
             words: vec![String::new(), "b".into()],
             float: 0.5,
+            set: Some(0),
         }
     }
 
@@ -419,6 +436,8 @@ mod tests {
         assert_eq!(Sample { text: "testing".into(), ..Sample::default() }.encode(), b"\x2a\x07testing");
         // A negative number of 32 bits has ten digits.
         assert_eq!(Sample { negative: -2, ..Sample::default() }.encode().len(), 11);
+        // Of proto2, a zero that is set.
+        assert_eq!(Sample { set: Some(0), ..Sample::default() }.encode(), [0x90, 0x01, 0x00]);
     }
 
     #[test]

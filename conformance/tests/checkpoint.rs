@@ -1,0 +1,365 @@
+//! Checkpoint and restore, with a real CRIU: what runs goes on where it was, and a checkpoint that fails has changed nothing.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use conformance::harness::{ConsoleSocket, eventually};
+use serde_json::json;
+
+mod criu;
+use criu::{COUNTER, Subject, script};
+
+#[test]
+fn a_counter_goes_on_where_it_was() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(COUNTER);
+    subject.grows("n", 3);
+    subject.checkpoint(&[]);
+    // It has stopped, and is deleted.
+    subject.container.runtime(&["state", &subject.container.id]).fails_with("does not exist");
+    subject.container.assert_clean();
+    let at = subject.number("n");
+    let mode = fs::metadata(subject.path("images")).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "memory is for nobody else");
+
+    subject.restore(&["--pid-file", &subject.path("pid")]);
+    assert_eq!(subject.container.status(), "running");
+    let pid = fs::read_to_string(subject.path("pid")).expect("a pid file");
+    assert_eq!(subject.container.state()["pid"].to_string(), pid);
+    subject.grows("n", at);
+    assert!(subject.number("n") < at + 10_000);
+    // It is a container like any other: a program runs in it, it is stopped, and goes.
+    assert_eq!(subject.exec("echo $PPID; cat /proc/1/comm"), "0\nsh\n");
+    subject.container.runtime(&["pause", &subject.container.id]).ok();
+    assert_eq!(subject.container.status(), "paused");
+    subject.container.runtime(&["resume", &subject.container.id]).ok();
+    subject.container.kill("KILL").ok();
+    subject.container.await_status("stopped");
+    subject.container.delete(&[]).ok();
+    subject.container.assert_clean();
+}
+
+#[test]
+fn under_a_new_id_it_has_new_cgroups() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(COUNTER);
+    subject.grows("n", 3);
+    subject.checkpoint(&["--leave-running"]);
+    let at = subject.number("n");
+    // The first goes on, beside the second.
+    subject.grows("n", at);
+    let old = subject.container.id.clone();
+    subject.container.delete(&["--force"]).ok();
+    let at = subject.number("n");
+    subject.container.id = format!("{old}-again");
+    subject.restore(&[]);
+    let pid = subject.container.state()["pid"].to_string();
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    assert!(groups.contains(&subject.container.id), "{groups}");
+    eventually("the counter is written", || subject.number("n") != at);
+    subject.container.delete(&["--force"]).ok();
+    subject.container.assert_clean();
+    subject.container.id = old;
+}
+
+#[test]
+fn ten_times_in_a_row() {
+    let Some(mut subject) = Subject::new() else { return };
+    // Both ends of a pipe, a file that is appended to: nothing of it is lost, or there twice.
+    subject.run(
+        "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done | while read n; do echo $n >>/tmp/n; done",
+    );
+    for _ in 0..10 {
+        let at = subject.number("n");
+        subject.grows("n", at + 2);
+        subject.checkpoint(&[]);
+        subject.restore(&[]);
+    }
+    let at = subject.number("n");
+    subject.grows("n", at);
+    subject.container.delete(&["--force"]).ok();
+    let text = subject.read("n");
+    for (line, n) in text.lines().zip(1..) {
+        assert_eq!(line.parse(), Ok(n), "{text}");
+    }
+}
+
+#[test]
+fn a_server_still_listens() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run("exec httpd -f -p 127.0.0.1:8080 -h /www");
+    let get = "wget -q -O - http://127.0.0.1:8080/index.html";
+    eventually("the server answers", || {
+        subject.container.runtime(&["exec", &subject.container.id, "/bin/sh", "-c", get]).stdout == "served\n"
+    });
+    subject.checkpoint(&[]);
+    subject.restore(&[]);
+    assert_eq!(subject.exec(get), "served\n");
+}
+
+#[test]
+fn a_shell_keeps_its_children() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run("sleep 1000 & sleep 2000 & (sleep 3000 & wait) & echo $! >/tmp/last; trap 'kill %1; wait %1; echo $? >/tmp/ended' USR1; while :; do wait; done");
+    eventually("all are there", || {
+        subject.exec("ps -o pid,comm | grep -c sleep").trim() == "3" && !subject.read("last").is_empty()
+    });
+    let list = "ps -o pid,ppid,args | grep 'sleep [123]000' | grep -v grep";
+    let before = subject.exec(list);
+    subject.checkpoint(&[]);
+    subject.restore(&[]);
+    assert_eq!(subject.exec(list), before, "the same processes, by the same numbers");
+    // It gets signals, and waits for its child as its own.
+    subject.container.kill("USR1").ok();
+    eventually("the trap has run", || subject.read("ended") == "143\n");
+}
+
+#[test]
+fn an_open_file_without_a_name_is_kept() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run("echo kept >/tmp/gone; exec 3</tmp/gone; rm /tmp/gone; echo 1 >/tmp/n; while [ ! -e /tmp/go ]; do sleep 0.02; done; cat <&3 >/tmp/read; exec sleep 1000");
+    subject.grows("n", 0);
+    subject.checkpoint(&[]);
+    subject.restore(&[]);
+    fs::write(subject.file("go"), "").expect("a file can be written");
+    eventually("it reads", || subject.read("read") == "kept\n");
+}
+
+#[test]
+fn the_streams_are_those_of_the_restore() {
+    let Some(mut subject) = Subject::new() else { return };
+    let script = "i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo $i; echo $i >/tmp/n; sleep 0.02; done; echo end; exit 7";
+    subject.container.args(&["/bin/sh", "-c", script]);
+    subject.container.runtime(&["--version"]).ok();
+    let (mut first, stdout) = std::io::pipe().expect("a pipe");
+    let mut run = subject.container.command(&["run", "--detach", &subject.container.id]);
+    run.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
+    assert!(run.status().expect("the runtime runs").success());
+    drop(run);
+    subject.grows("n", 2);
+    subject.checkpoint(&[]);
+    let mut text = String::new();
+    first.read_to_string(&mut text).expect("the pipe of the first");
+    let last: u64 = text.lines().last().expect("it counts").parse().expect("a number");
+
+    // In the foreground: the status is the container's, and it is deleted.
+    let (mut second, stdout) = std::io::pipe().expect("a pipe");
+    let images = subject.path("images");
+    let mut restore = subject.container.command(&["restore", "--image-path", &images, &subject.container.id]);
+    restore.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
+    let mut restore_running = restore.spawn().expect("the runtime runs");
+    drop(restore);
+    subject.grows("n", last + 1);
+    fs::write(subject.file("go"), "").expect("a file can be written");
+    text.clear();
+    second.read_to_string(&mut text).expect("the pipe of the second");
+    let status = restore_running.wait().expect("it is ours");
+    assert_eq!(status.code(), Some(7), "{text}");
+    let numbers: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(numbers.first().is_some_and(|n| (last..=last + 1).contains(n)), "{last}: {text}");
+    assert!(text.ends_with("end\n"), "{text}");
+    subject.container.assert_clean();
+}
+
+#[test]
+fn a_terminal_is_sent_anew() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.container.config["process"]["terminal"] = json!(true);
+    subject.container.args(&["/bin/sh", "-c", "echo begun; while read line; do echo \"read: $line\"; done"]);
+    let socket = ConsoleSocket::new(subject.container.directory());
+    let socket_path = socket.path.to_string_lossy().into_owned();
+    let id = subject.container.id.clone();
+    subject.quietly(&["run", "--detach", "--console-socket", &socket_path, &id]);
+    let mut console = socket.console();
+    console.expect("begun");
+    console.send("one\n");
+    console.expect("read: one");
+    subject.checkpoint(&[]);
+    drop(console);
+    subject.restore(&["--console-socket", &socket_path]);
+    let mut console = socket.console();
+    console.send("two\n");
+    console.expect("read: two");
+    subject.container.delete(&["--force"]).ok();
+    // Without a place for it there is no restore.
+    let images = subject.path("images");
+    let words = ["restore", "--detach", "--image-path", &images, &id];
+    subject.container.runtime(&words).fails_with("cannot allocate tty");
+}
+
+#[test]
+fn mounts_come_back() {
+    let Some(mut subject) = Subject::new() else { return };
+    let host = subject.container.host_directory("volume");
+    fs::write(format!("{host}/f"), "from the host").expect("a file can be written");
+    fs::write(subject.path("single"), "a file").expect("a file can be written");
+    let single = subject.path("single");
+    // Behind a link of the image, read-only, a file alone, on a tmpfs, and one in another.
+    std::os::unix::fs::symlink("tmp", subject.container.rootfs("link")).expect("a link can be made");
+    subject.container.mount("/link/volume", "bind", &host, &["rbind", "ro"]);
+    subject.container.mount("/etc/single", "bind", &single, &["bind"]);
+    subject.container.mount("/t", "tmpfs", "tmpfs", &["size=1m"]);
+    subject.container.mount("/t/volume", "bind", &host, &["bind"]);
+    subject.container.mount("/t/volume/inner", "bind", &host, &["bind"]);
+    subject.container.config["root"]["readonly"] = json!(true);
+    subject.container.mount("/tmp/rw", "bind", &subject.container.host_directory("rw"), &["bind"]);
+    subject.run("echo held >/t/f; exec 3</link/volume/f; while [ ! -e /tmp/rw/go ]; do sleep 0.02; done; cat <&3 >/tmp/rw/read; exec sleep 1000");
+    let look = "cat /link/volume/f /etc/single /t/f /t/volume/inner/f; cut -d' ' -f5,6 /proc/self/mountinfo | sort; touch /x";
+    eventually("it has begun", || subject.exec("cat /t/f || true") == "held\n");
+    let look = format!("{look} 2>&1 || true");
+    let before = subject.exec(&look);
+    assert!(before.contains("held") && before.contains("Read-only file system"), "{before}");
+    subject.checkpoint(&[]);
+    let host_mounts = fs::read_to_string("/proc/self/mountinfo").expect("procfs");
+    subject.restore(&[]);
+    assert_eq!(
+        fs::read_to_string("/proc/self/mountinfo").expect("procfs"),
+        host_mounts,
+        "nothing is left of criu's"
+    );
+    assert_eq!(subject.exec(&look), before);
+    fs::write(format!("{}/go", subject.path("rw")), "").expect("a file can be written");
+    let read = subject.path("rw") + "/read";
+    eventually("the open file is read", || fs::read_to_string(&read).unwrap_or_default() == "from the host");
+}
+
+#[test]
+fn hooks_of_a_restore() {
+    let Some(mut subject) = Subject::new() else { return };
+    let hook = subject.container.directory().join("hook.sh");
+    script(&hook, &format!("echo \"$1 $(cat | grep -o '\"pid\":[1-9]')\" >>{}", subject.path("hooks")));
+    let one = |name: &str| json!([{ "path": hook, "args": ["hook", name], "env": ["PATH=/bin:/usr/bin"] }]);
+    subject.container.config["hooks"] = json!({
+        "prestart": one("prestart"), "createRuntime": one("createRuntime"), "poststart": one("poststart"),
+        "poststop": one("poststop"),
+    });
+    subject.run(COUNTER);
+    subject.grows("n", 0);
+    subject.checkpoint(&[]);
+    let names = || -> Vec<String> {
+        let text = fs::read_to_string(subject.path("hooks")).unwrap_or_default();
+        text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(), ["prestart", "createRuntime", "poststart", "poststop"]);
+    fs::remove_file(subject.path("hooks")).expect("it was written");
+    subject.restore(&[]);
+    assert_eq!(names(), ["prestart", "createRuntime"]);
+    let text = fs::read_to_string(subject.path("hooks")).expect("it was written");
+    assert!(text.lines().all(|line| line.contains("\"pid\":")), "{text}");
+}
+
+#[test]
+fn what_cannot_be_dumped_goes_on() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.container.args(&["/bin/sh", "-c", COUNTER]);
+    subject.container.runtime(&["--version"]).ok();
+    // A file of the host's, which CRIU finds out about in the middle of its work.
+    let output = File::create(subject.path("stdout")).expect("a file can be made");
+    let mut run = subject.container.command(&["run", "--detach", &subject.container.id]);
+    run.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
+    assert!(run.status().expect("the runtime runs").success());
+    subject.grows("n", 1);
+    let images = subject.path("images");
+    let failed =
+        subject.container.runtime(&["checkpoint", "--image-path", &images, &subject.container.id]).fails();
+    assert!(
+        failed.stderr.contains("criu failed: type DUMP") && failed.stderr.contains("dump.log"),
+        "{}",
+        failed.stderr
+    );
+    assert!(failed.stderr.contains("Can't lookup mount"), "the reason is told: {}", failed.stderr);
+    assert!(!failed.stderr.contains("RLIMIT_NOFILE"), "{}", failed.stderr);
+    assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
+    assert_eq!(subject.container.status(), "running");
+    let at = subject.number("n");
+    subject.grows("n", at);
+}
+
+#[test]
+fn a_criu_that_is_killed_leaves_it_running() {
+    let Some(mut subject) = Subject::new() else { return };
+    let action = subject.container.directory().join("action.sh");
+    // When it locks the network all processes are frozen, and seized.
+    script(&action, "[ \"$CRTOOLS_SCRIPT_ACTION\" != network-lock ] || kill -9 $PPID");
+    subject.configure(&format!("action-script {}\n", action.display()));
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let images = subject.path("images");
+    subject
+        .container
+        .runtime(&["checkpoint", "--image-path", &images, &subject.container.id])
+        .fails_with("criu was killed by signal 9 in the middle of its work");
+    assert_eq!(subject.container.status(), "running");
+    let at = subject.number("n");
+    subject.grows("n", at);
+    // And it can be checkpointed yet.
+    subject.configure("");
+    subject.checkpoint(&[]);
+    subject.restore(&[]);
+    let at = subject.number("n");
+    subject.grows("n", at);
+}
+
+#[test]
+fn a_restore_that_fails_leaves_nothing() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    subject.checkpoint(&[]);
+    let images = subject.path("images");
+    let words = ["restore", "--detach", "--image-path", &images, &subject.container.id];
+    // No images at all, no list of descriptors, and a broken image.
+    subject
+        .container
+        .runtime(&["restore", "--image-path", "nowhere", &subject.container.id])
+        .fails_with("open the directory nowhere: No such file or directory");
+    fs::rename(images.clone() + "/descriptors.json", images.clone() + "/d").expect("it is there");
+    subject.container.runtime(&words).fails_with("read descriptors.json of the images");
+    fs::rename(images.clone() + "/d", images.clone() + "/descriptors.json").expect("it is there");
+    let inventory = images.clone() + "/inventory.img";
+    let whole = fs::read(&inventory).expect("it is there");
+    fs::write(&inventory, "no image").expect("it is ours");
+    subject.container.runtime(&words).fails_with("criu failed: type RESTORE");
+    subject.container.assert_clean();
+    fs::write(&inventory, whole).expect("it is ours");
+    // A hook that fails comes when there are processes already.
+    subject.container.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] });
+    subject.container.runtime(&words).fails_with("hooks.createRuntime[0]");
+    subject.container.assert_clean();
+}
+
+#[test]
+fn who_has_no_criu_is_told() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let nowhere = subject.container.host_directory("nowhere");
+    subject.container.environment = vec![("PATH".into(), nowhere.clone())];
+    let images = subject.path("images");
+    let checkpoint = ["checkpoint", "--image-path", &images, &subject.container.id.clone()];
+    let need = "checkpoint and restore need CRIU 3.16 or later, and there is no criu in PATH";
+    subject.container.runtime(&checkpoint).fails_with(need);
+    // One of before: it answers VERSION with 3.15.
+    script(
+        &std::path::Path::new(&nowhere).join("criu"),
+        r"printf '\010\012\020\001\122\004\010\003\020\017' >&3; read x <&3",
+    );
+    subject.container.runtime(&checkpoint).fails_with("criu is of version 3.15, and 3.16 or later is needed");
+    assert_eq!(subject.container.status(), "running");
+    let at = subject.number("n");
+    subject.grows("n", at);
+}
+
+#[test]
+fn what_does_not_run_is_not_checkpointed() {
+    let Some(subject) = Subject::new() else { return };
+    subject.container.create().ok();
+    let images = subject.path("images");
+    let words = ["checkpoint", "--image-path", &images, &subject.container.id];
+    subject.container.runtime(&words).fails_with("Container cannot be checkpointed in created state");
+    subject.container.kill("KILL").ok();
+    subject.container.await_status("stopped");
+    subject.container.runtime(&words).fails_with("Container cannot be checkpointed in stopped state");
+}

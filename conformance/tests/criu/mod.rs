@@ -1,0 +1,147 @@
+//! Containers that are checkpointed: what their tests share.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use conformance::harness::{Container, eventually, require_program, require_root, skip};
+use serde_json::json;
+
+/// A container with a shell, whose network CRIU can lock on this host.
+pub struct Subject {
+    pub container: Container,
+    network_lock: &'static str,
+}
+
+/// What `criu check` says of a feature.
+pub fn has_feature(name: &str) -> bool {
+    let checked = Command::new("criu").args(["check", "--feature", name]).output().expect("criu can be run");
+    checked.status.success()
+}
+
+impl Subject {
+    /// `None` where no CRIU works; the test is skipped then.
+    pub fn new() -> Option<Self> {
+        if !require_root() || !require_program("criu") {
+            return None;
+        }
+        let checked = Command::new("criu").arg("check").output().expect("criu can be run");
+        if !checked.status.success() {
+            let said = String::from_utf8_lossy(&checked.stderr).trim().replace('\n', "; ");
+            skip(&format!("criu does not work with this kernel: {said}"));
+            return None;
+        }
+        let mut container = Container::new();
+        let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
+        let busybox = String::from_utf8_lossy(&busybox.stdout).trim().to_owned();
+        fs::copy(busybox, container.rootfs("bin/busybox")).expect("busybox is a file");
+        for applet in
+            ["sh", "sleep", "cat", "httpd", "wget", "nc", "flock", "ln", "rm", "dd", "tr", "md5sum", "ps"]
+        {
+            let _ = std::os::unix::fs::symlink("busybox", container.rootfs("bin").join(applet));
+        }
+        for directory in ["tmp", "www"] {
+            fs::create_dir_all(container.rootfs(directory)).expect("a directory can be made");
+        }
+        fs::write(container.rootfs("www/index.html"), "served\n").expect("a file can be written");
+        container.config["root"]["readonly"] = json!(false);
+        let network_lock = if has_feature("network_lock_nftables") { "nftables" } else { "skip" };
+        let subject = Self { container, network_lock };
+        subject.configure("");
+        let path = subject.configuration();
+        let mut subject = subject;
+        subject.container.config["annotations"] = json!({ "org.criu.config": path });
+        Some(subject)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.container.directory().join("criu.conf")
+    }
+
+    /// Further lines for CRIU's configuration.
+    pub fn configure(&self, lines: &str) {
+        let text = format!("network-lock {}\n{lines}", self.network_lock);
+        fs::write(self.configuration(), text).expect("a file can be written");
+    }
+
+    /// A file of the container's `/tmp`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.container.rootfs("tmp").join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.container.directory().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Makes the container run a script, with nothing of the host's as its streams.
+    pub fn run(&mut self, script: &str) {
+        self.container.args(&["/bin/sh", "-c", script]);
+        let id = self.container.id.clone();
+        self.quietly(&["run", "--detach", &id]);
+    }
+
+    /// A command that must succeed, whose streams a container may inherit and be checkpointed with.
+    pub fn quietly(&self, words: &[&str]) {
+        self.container.runtime(&["--version"]).ok(); // writes config.json
+        let log = self.path("log");
+        let _ = fs::remove_file(&log);
+        let words = [&["--log", &log], words].concat();
+        let mut command = self.container.command(&words);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = command.status().expect("the runtime can be started");
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        assert!(status.success(), "{words:?}: {status}: {log}\n{}", self.logs());
+    }
+
+    fn logs(&self) -> String {
+        let log = |name: &str| fs::read_to_string(self.path("images") + "/" + name).unwrap_or_default();
+        let text = format!("{}{}", log("dump.log"), log("restore.log"));
+        let last: Vec<&str> = text.lines().rev().take(25).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Checkpoints it into `images`, with further flags.
+    pub fn checkpoint(&self, flags: &[&str]) {
+        let images = self.path("images");
+        let words = [&["checkpoint", "--image-path", &images], flags, &[&self.container.id]].concat();
+        self.quietly(&words);
+    }
+
+    /// Brings it back, with further flags, detached.
+    pub fn restore(&self, flags: &[&str]) {
+        let images = self.path("images");
+        let words =
+            [&["restore", "--detach", "--image-path", &images], flags, &[&self.container.id]].concat();
+        self.quietly(&words);
+    }
+
+    /// What a command prints in the container.
+    pub fn exec(&self, script: &str) -> String {
+        self.container.runtime(&["exec", &self.container.id, "/bin/sh", "-c", script]).ok().stdout
+    }
+
+    pub fn number(&self, name: &str) -> u64 {
+        self.read(name).lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until the number in a file of the container's has grown past `than`.
+    pub fn grows(&self, name: &str, than: u64) {
+        eventually(&format!("{name} grows past {than}"), || self.number(name) > than);
+    }
+}
+
+/// Counts in `/tmp/n`.
+pub const COUNTER: &str =
+    "i=0; while :; do i=$((i+1)); echo $i >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.02; done";
+
+/// A script on the host.
+#[allow(dead_code)] // Each test program has its own copy of this module.
+pub fn script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a file can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}

@@ -1,0 +1,90 @@
+//! `orlop restore`: a container from a checkpoint, in the foreground to its end, or detached.
+
+use nix::sys::prctl::set_child_subreaper;
+use orlop_core::{Bundle, RestoreOptions};
+
+use super::checkpoint::{check_empty_ns, image_path, manage_cgroups, warn_if_unprivileged};
+use super::launch::{Told, check_console, console_socket};
+use super::run::{discard, end};
+use super::{Context, exit_status};
+use crate::args::Matches;
+use crate::console::Offer;
+use crate::failure::Failure;
+use crate::foreground::Foreground;
+use crate::signals::Signals;
+use std::os::fd::AsFd;
+
+pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
+    warn_if_unprivileged(context, "restore");
+    restore(context, matches).map_err(|failure| context.failed("restore", failure))
+}
+
+fn restore(context: &Context, matches: &Matches) -> Result<u8, Failure> {
+    let runtime = context.runtime()?;
+    let told = Told::by_file(matches)?;
+    let mut options = options(context, matches)?;
+    let bundle = Bundle::load(&options.bundle)?;
+    let terminal = bundle.has_terminal();
+    options.loaded = Some(bundle);
+    let detach = matches.has("detach");
+    check_console(context, terminal, options.console_socket.is_some(), detach)?;
+    if detach {
+        let (container, process) = runtime.restore(options)?;
+        let known = told.tell(process.pid(), &process);
+        return known.map(|()| 0).map_err(|failure| discard(&runtime, container, failure));
+    }
+    let adopts = !matches.has("no-subreaper");
+    if adopts {
+        set_child_subreaper(true)
+            .map_err(|errno| Failure::new(format!("cannot become a subreaper: {}", errno.desc())))?;
+    }
+    let arrival = if terminal && options.console_socket.is_none() {
+        let (offer, theirs) = Offer::new()?;
+        options.console_socket = Some(theirs);
+        Some(offer.split())
+    } else {
+        None
+    };
+    let signals = Signals::collect()?;
+    let (container, process) = runtime.restore(options)?;
+    let served = told.tell(process.pid(), &process).and_then(|()| {
+        let console = arrival.map(|(watcher, arrival)| {
+            watcher.look();
+            arrival.open()
+        });
+        let mut foreground = Foreground { signals, console: console.transpose()?, notify: None, adopts };
+        foreground.serve(process.as_fd(), process.pid())
+    });
+    if let Err(failure) = served {
+        return Err(discard(&runtime, container, failure));
+    }
+    let status = exit_status(process.wait()?);
+    end(&runtime, container);
+    Ok(status)
+}
+
+fn options(context: &Context, matches: &Matches) -> Result<RestoreOptions, Failure> {
+    check_empty_ns(matches)?;
+    let text = |name| {
+        matches.value(name).map(|value| value.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
+    };
+    Ok(RestoreOptions {
+        id: matches.id()?.to_owned(),
+        bundle: matches.path("bundle")?.unwrap_or_default(),
+        console_socket: console_socket(matches)?,
+        systemd_cgroup: context.systemd_cgroup,
+        image_path: image_path(matches)?,
+        work_path: matches.path("work-path")?,
+        tcp_established: matches.has("tcp-established"),
+        link_remap: matches.has("link-remap"),
+        ext_unix_sk: matches.has("ext-unix-sk"),
+        shell_job: matches.has("shell-job"),
+        file_locks: matches.has("file-locks"),
+        auto_dedup: matches.has("auto-dedup"),
+        lazy_pages: matches.has("lazy-pages"),
+        manage_cgroups: manage_cgroups(matches)?,
+        lsm_profile: text("lsm-profile"),
+        lsm_mount_context: text("lsm-mount-context"),
+        ..RestoreOptions::default()
+    })
+}
