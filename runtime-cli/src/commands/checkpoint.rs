@@ -89,7 +89,7 @@ fn status_fd(matches: &Matches) -> Result<Option<OwnedFd>, Failure> {
         return Err(invalid("it is not open"));
     }
     let copy = sys::pidfd_open(sys::getpid()).and_then(|this| sys::pidfd_getfd(sys::Fd::from(&this), number));
-    let copy = copy.map_err(|error| invalid(error.reason()))?;
+    let copy = copy.map_err(|error| invalid(&error.reason().to_string()))?;
     // Who waits at the other end is to see the end, once the copy is closed.
     sys::close(sys::Fd(number));
     let flags = nix::fcntl::fcntl(&copy, nix::fcntl::FcntlArg::F_GETFL);
