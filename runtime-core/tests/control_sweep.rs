@@ -1,5 +1,5 @@
 //! I6 between the steps: a runtime that is killed before any system call of create, start, pause, resume, update, kill or delete
-//! leaves what `delete --force` removes whole.
+//! leaves what `delete --force` removes whole; so too one of checkpoint and restore, before every few of their calls.
 //!
 //! The victims are this program, traced: the tracer sees every system call, and kills before the one whose turn it is.  With
 //! `ORLOP_RUNTIME_ARGS=--systemd-cgroup` the containers are units.  `ORLOP_SWEEP_EVERY=N` kills before
@@ -14,7 +14,8 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
-use orlop_core::{Container, CreateOptions, ErrorKind, Runtime, spec};
+use orlop_core::{CheckpointOptions, Container, CreateOptions, ErrorKind, RestoreOptions, Runtime, spec};
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, exit};
 use std::time::Duration;
@@ -25,8 +26,12 @@ const LEAST: usize = 10;
 const OPERATIONS: [&str; 8] =
     ["create", "start", "pause", "resume", "update", "kill", "delete", "delete-paused"];
 
-fn operate(container: Container, operation: &str) {
+/// With a CRIU that works.  A dump takes a while, so not before each call.
+const OF_CRIU: [(&str, usize); 2] = [("checkpoint", 5), ("restore", 7)];
+
+fn operate(container: Container, directory: &Path, operation: &str) {
     match operation {
+        "checkpoint" => container.checkpoint(dump_to(&directory.join("swept"))).unwrap(),
         "start" => container.start().unwrap(),
         "pause" => container.pause().unwrap(),
         "resume" => container.resume().unwrap(),
@@ -37,8 +42,34 @@ fn operate(container: Container, operation: &str) {
     }
 }
 
+fn dump_to(images: &Path) -> CheckpointOptions {
+    CheckpointOptions { image_path: images.to_owned(), ..CheckpointOptions::default() }
+}
+
+fn images(directory: &Path) -> std::path::PathBuf {
+    directory.join("images")
+}
+
+/// Makes the images that restores begin with, where there is a CRIU that can.
+fn make_images(directory: &Path) -> bool {
+    let works = Command::new("criu").arg("check").output().is_ok_and(|checked| checked.status.success());
+    if !works || !nix::unistd::geteuid().is_root() {
+        println!("SKIP checkpoint and restore: need root, and a criu that works with this kernel");
+        return false;
+    }
+    let runtime = Runtime::new(directory.join("state"));
+    let (container, process) = runtime.run(options(directory, "images")).unwrap();
+    container.checkpoint(dump_to(&images(directory))).unwrap();
+    container.delete(false).unwrap();
+    drop(process);
+    true
+}
+
 fn options(directory: &Path, id: &str) -> CreateOptions {
+    let null = || File::options().read(true).write(true).open("/dev/null").unwrap().into();
     CreateOptions {
+        // What else they could inherit from this program cannot be checkpointed.
+        stdio: Some([null(), null(), null()]),
         id: id.into(),
         bundle: directory.to_owned(),
         systemd_cgroup: leftovers::systemd_cgroup(),
@@ -67,19 +98,32 @@ fn bundle(directory: &Path) {
     let mut config = serde_json::to_value(spec::example(rootless)).unwrap();
     config["process"]["terminal"] = false.into();
     config["process"]["args"] = serde_json::json!(["/bin/sleeper"]);
+    let criu = directory.join("criu.conf");
+    std::fs::write(&criu, "network-lock skip\n").unwrap();
+    config["annotations"] = serde_json::json!({ "org.criu.config": criu });
     std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
 }
 
 /// Asks to be traced, waits for the tracer, and does it.
 fn victim(directory: &Path, id: &str, operation: &str) -> ! {
     let runtime = Runtime::new(directory.join("state"));
-    let container = (operation != "create").then(|| runtime.open(id).unwrap());
+    let container = (!matches!(operation, "create" | "restore")).then(|| runtime.open(id).unwrap());
     // SAFETY: PTRACE_TRACEME looks at none of its further arguments.
     let traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
     assert_eq!(traced, 0, "{}", std::io::Error::last_os_error());
     raise(Signal::SIGSTOP).unwrap();
     match container {
-        Some(container) => operate(container, operation),
+        Some(container) => operate(container, directory, operation),
+        None if operation == "restore" => {
+            let options = RestoreOptions {
+                id: id.into(),
+                bundle: directory.to_owned(),
+                systemd_cgroup: leftovers::systemd_cgroup(),
+                image_path: images(directory),
+                ..RestoreOptions::default()
+            };
+            drop(runtime.restore(options).unwrap());
+        }
         None => drop(runtime.create(options(directory, id)).unwrap()),
     }
     exit(0)
@@ -119,15 +163,15 @@ fn run_and_kill(directory: &Path, id: &str, operation: &str, point: usize) -> bo
 }
 
 /// Sweeps over the system calls of an operation; returns how many there are.
-fn kill_sweep_of_control(directory: &Path, operation: &str) -> usize {
+fn kill_sweep_of_control(directory: &Path, operation: &str, every: usize) -> usize {
     let root = directory.join("state");
     let runtime = Runtime::new(&root);
-    for point in (0..).step_by(every()) {
+    for point in (0..).step_by(every) {
         let id = format!("sweep-{operation}-{}-{point}", std::process::id());
         let when = format!("{operation} before its call {point}");
         let options = options(directory, &id);
         match operation {
-            "create" => {}
+            "create" | "restore" => {}
             "start" => drop(runtime.create(options).unwrap_or_else(|e| panic!("{when}: {e}"))),
             _ => {
                 let (container, _) = runtime.run(options).unwrap_or_else(|e| panic!("{when}: {e}"));
@@ -149,6 +193,12 @@ fn kill_sweep_of_control(directory: &Path, operation: &str) -> usize {
         }
     }
     unreachable!("an operation ends")
+}
+
+fn sweep(directory: &Path, operation: &str, every: usize) {
+    let points = kill_sweep_of_control(directory, operation, every);
+    println!("    {operation}: {points} points, nothing left");
+    assert!(points >= LEAST, "{operation}: the tracer saw only {points} calls");
 }
 
 fn main() {
@@ -173,9 +223,10 @@ fn main() {
     // The processes of a runtime that is killed come to us, so that none goes unnoticed.
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     for operation in OPERATIONS {
-        let points = kill_sweep_of_control(&directory, operation);
-        println!("    {operation}: {points} points, nothing left");
-        assert!(points >= LEAST, "{operation}: the tracer saw only {points} calls");
+        sweep(&directory, operation, every());
+    }
+    if make_images(&directory) {
+        OF_CRIU.iter().for_each(|(operation, steps)| sweep(&directory, operation, steps * every()));
     }
     std::fs::remove_dir_all(&directory).unwrap();
     println!("test kill_sweep_of_control ... ok");

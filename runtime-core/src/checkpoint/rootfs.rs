@@ -119,6 +119,10 @@ fn points(plan: &Plan) -> Result<Vec<Point>, Error> {
         let holds = after.clone().any(|other| is_below(&other.destination, &mount.destination));
         points.push(point(&mount.destination, source, holds)?);
     }
+    // Where CRIU puts the old root for a moment; it would make a directory elsewhere, but not in a root that is read-only.
+    if plan.child.iter().any(|planned| matches!(planned.step, ChildStep::RootReadOnly)) {
+        points.push(Point { destination: c"/tmp".to_owned(), kind: Kind::Directory, tree: None });
+    }
     Ok(points)
 }
 
