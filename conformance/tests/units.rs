@@ -122,6 +122,9 @@ fn a_reload_undoes_nothing() {
         ],
         "pids": {"limit": 33}, "cpu": {"quota": 12_000, "period": 100_000},
     });
+    if on_v2_alone() {
+        container.config["linux"]["resources"]["unified"] = json!({"memory.oom.group": "1"});
+    }
     container.launch_trap(&["TERM"]);
     let groups = Groups::of_container(&container);
     let now = || {
@@ -134,17 +137,22 @@ fn a_reload_undoes_nothing() {
             open("/dev/null"),
             file("pids", "pids.max", "pids.max"),
             file("cpu", "cpu.cfs_quota_us", "cpu.max"),
+            file("memory", "none", "memory.oom.group"),
         ]
     };
     let before = now();
-    let quota = if on_v2_alone() { "12000 100000" } else { "12000" };
-    assert_eq!(before, ["true", "EPERM\n", "ok\n", "33", quota]);
+    let [quota, oom_group] = if on_v2_alone() { ["12000 100000", "1"] } else { ["12000", ""] };
+    assert_eq!(before, ["true", "EPERM\n", "ok\n", "33", quota, oom_group]);
     assert_eq!(property(&unit, "DevicePolicy"), "strict");
     assert!(property(&unit, "DeviceAllow").contains("block-43 rw"), "{}", property(&unit, "DeviceAllow"));
     systemctl(&["daemon-reload"]);
     assert_eq!(now(), before);
-    systemctl(&["set-property", "--runtime", &unit, "CPUWeight=77"]);
+    systemctl(&["set-property", "--runtime", &unit, "CPUWeight=77", "MemoryHigh=100M"]);
     assert_eq!(now(), before);
+    if on_v2_alone() {
+        container.runtime(&["update", "--memory", "64m", "--memory-swap", "64m", &container.id]).ok();
+        assert_eq!(now(), before);
+    }
     container.delete(&["--force"]).ok();
 }
 

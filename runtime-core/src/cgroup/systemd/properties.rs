@@ -42,6 +42,12 @@ fn of_v2(file: &str, value: &str) -> Option<Properties> {
         "memory.high" => one("MemoryHigh", amount(value)?),
         "memory.low" => one("MemoryLow", amount(value)?),
         "memory.min" => one("MemoryMin", amount(value)?),
+        // Else systemd sets it back with the next change of a memory limit.
+        "memory.oom.group" => match value.trim() {
+            "0" => one("OOMPolicy", Value::text("continue")),
+            "1" => one("OOMPolicy", Value::text("kill")),
+            _ => None,
+        },
         "memory.swap.max" => one("MemorySwapMax", amount(value)?),
         "memory.zswap.max" => one("MemoryZSwapMax", amount(value)?),
         "pids.max" => one("TasksMax", amount(value)?),
@@ -188,6 +194,7 @@ mod tests {
             ("memory.max", "max", ("MemoryMax", Value::U64(u64::MAX))),
             ("memory.low", "7", ("MemoryLow", Value::U64(7))),
             ("memory.swap.max", "0", ("MemorySwapMax", Value::U64(0))),
+            ("memory.oom.group", "1", ("OOMPolicy", Value::text("kill"))),
             ("pids.max", "max", ("TasksMax", Value::U64(u64::MAX))),
             ("cpu.weight", "39", ("CPUWeight", Value::U64(39))),
             ("cpu.idle", "1", ("CPUWeight", Value::U64(0))),
@@ -199,13 +206,9 @@ mod tests {
         ] {
             assert_eq!(of(true, &[(file, value)]), named(&[expected]), "{file} {value}");
         }
-        for (file, value) in [
-            ("memory.oom.group", "1"),
-            ("cpu.idle", "0"),
-            ("memory.max", "lots"),
-            ("io.max", "x rbps=1"),
-            ("hugetlb.2MB.max", "1"),
-        ] {
+        for (file, value) in
+            [("cpu.idle", "0"), ("memory.max", "lots"), ("io.max", "x rbps=1"), ("hugetlb.2MB.max", "1")]
+        {
             assert_eq!(of(true, &[(file, value)]), [], "{file} {value}");
         }
     }

@@ -284,8 +284,10 @@ fn with_known<T>(
     }
 }
 
-/// The properties that a systemd of Linux 5.10's time (246) does not have, or that the last one no longer has.
-const NEWER: [&str; 7] = [
+/// The properties that a systemd of Linux 5.10's time (246) does not have, or that the last one no longer has, or that it takes
+/// only when the unit starts (`OOMPolicy`; of scopes since 253).
+const NEWER: [&str; 8] = [
+    "OOMPolicy",
     "MemoryZSwapMax",
     "MemoryLimit",
     "CPUShares",
