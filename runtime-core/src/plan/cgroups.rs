@@ -170,7 +170,7 @@ fn unit_properties(
     let devices = if rules.is_empty() { Some(Vec::new()) } else { systemd::device_properties(rules) };
     // On version 2 our program stays, whatever systemd does.
     if devices.is_none() && placement.v1("devices").is_some() {
-        let message = "systemd has no words for these rules, and permits all devices when it is reloaded";
+        let message = "systemd has no words for these rules: with the next change of the unit (an update, say) it permits all";
         report.warn("linux.resources.devices", message);
     }
     let annotations = input.spec.annotations().as_ref();

@@ -1,7 +1,7 @@
 //! Device rules as properties of a unit.
 //!
-//! On version 1 systemd writes its own idea of them over ours, whenever it is reloaded; on version 2 it adds a program of its own,
-//! and what both permit is permitted.  So it must be told all or nothing.
+//! On version 1 systemd writes its own idea of them over ours, whenever a property of the unit changes; on version 2 it adds a program
+//! of its own, and what both permit is permitted.  So it must be told all or nothing.
 
 use super::value::Value;
 use crate::cgroup::devices::{DeviceLists, DeviceRule, ListedDevice};
