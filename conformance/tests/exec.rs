@@ -5,7 +5,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use conformance::harness::{Container, Output, eventually, is_root, require_cgroups, require_root, skip};
+use conformance::harness::{
+    ConsoleSocket, Container, Foreground, Output, beyond_runc, eventually, is_root, require_cgroups,
+    require_root, skip,
+};
 use serde_json::{Value, json};
 
 /// A running container whose first process waits for a signal.
@@ -58,6 +61,9 @@ fn it_is_in_all_namespaces_of_the_container() {
 
 #[test]
 fn into_a_user_namespace_as_its_root() {
+    if beyond_runc("1.1 knows no time namespace") {
+        return;
+    }
     let mut container = Container::new();
     if is_root() {
         container = Container::as_user(1234);
@@ -122,6 +128,9 @@ fn the_exit_status_is_the_programs() {
 
 #[test]
 fn what_cannot_be_executed_is_255_in_runcs_words() {
+    if beyond_runc("1.1 says \"permission denied\" of a directory") {
+        return;
+    }
     let container = running(Container::new());
     fs::write(container.rootfs("etc/text"), "x").expect("our own file");
     for (args, words) in [
@@ -139,6 +148,9 @@ fn what_cannot_be_executed_is_255_in_runcs_words() {
 
 #[test]
 fn flags_change_the_process() {
+    if beyond_runc("it takes one form of a flag at a time") {
+        return;
+    }
     let container = running(Container::new());
     fs::create_dir(container.rootfs("root/here")).expect("our own directory");
     let flags = ["--cwd", "/root/here", "--env", "A=1", "-e", "PATH=/bin", "--no-new-privs"];
@@ -152,6 +164,9 @@ fn flags_change_the_process() {
 
 #[test]
 fn users_and_groups_are_numbers() {
+    if beyond_runc("it takes one form of a flag at a time") {
+        return;
+    }
     if !require_root() {
         return;
     }
@@ -168,6 +183,9 @@ fn users_and_groups_are_numbers() {
 
 #[test]
 fn capabilities_are_the_containers_and_can_be_added() {
+    if beyond_runc("it takes one form of a flag at a time") {
+        return;
+    }
     if !require_root() {
         return;
     }
@@ -192,6 +210,9 @@ fn capabilities_are_the_containers_and_can_be_added() {
 /// What process.json does not state is the container's; what it states counts.
 #[test]
 fn a_process_file_is_completed_from_the_container() {
+    if beyond_runc("1.1 completes less") {
+        return;
+    }
     if !require_root() {
         return;
     }
@@ -223,6 +244,9 @@ fn a_process_file_is_completed_from_the_container() {
 
 #[test]
 fn every_fault_of_a_process_file_is_told_at_once() {
+    if beyond_runc("it tells the first") {
+        return;
+    }
     let container = running(Container::new());
     let process = json!({ "cwd": "here", "args": [], "user": { "uid": 0, "gid": 0 }, "oomScoreAdj": 5000 });
     let output = exec_process(&container, &process);
@@ -240,6 +264,9 @@ fn every_fault_of_a_process_file_is_told_at_once() {
 
 #[test]
 fn priorities_are_those_asked_for() {
+    if beyond_runc("the scheduler came with 1.2") {
+        return;
+    }
     if !require_root() {
         return;
     }
@@ -268,6 +295,9 @@ fn cpus(container: &Container, affinity: &Value) -> String {
 /// config.md, "execCPUAffinity": `initial` before the cgroup is entered, `final` after; without `final`, it stays.
 #[test]
 fn cpu_affinity() {
+    if beyond_runc("execCPUAffinity came with 1.3") {
+        return;
+    }
     let container = running(Container::new());
     let all = cpus(&container, &json!({}));
     if all == "0" {
@@ -283,6 +313,9 @@ fn cpu_affinity() {
 /// A runtime that was itself bound to a processor does not bind what it runs.
 #[test]
 fn the_callers_affinity_stays_with_the_caller() {
+    if beyond_runc("1.1 hands it on") {
+        return;
+    }
     let container = running(Container::new());
     let args = ["exec", &container.id, "probe", "cat", "/proc/self/status"];
     let line = |output: Output| {
@@ -379,6 +412,9 @@ fn a_group_that_is_none_is_refused() {
 /// processes any more.
 #[test]
 fn where_the_init_has_moved_to_a_group_below() {
+    if beyond_runc("not on a hybrid host") {
+        return;
+    }
     if !require_root() {
         return;
     }
@@ -422,6 +458,9 @@ fn where_the_init_has_moved_to_a_group_below() {
 /// A limit on processes is for those who fork inside: one that comes from outside is let in, as under runc, and counts.
 #[test]
 fn at_the_limit_of_processes() {
+    if beyond_runc("its own threads do not fit") {
+        return;
+    }
     if !require_cgroups() {
         return;
     }
@@ -481,6 +520,9 @@ fn a_stopped_container_cannot() {
 /// A container that ends at the worst moment: the answer is a status, or that it has stopped; never a hang, never another text.
 #[test]
 fn a_container_that_ends_meanwhile() {
+    if beyond_runc("its helper has words of its own for it") {
+        return;
+    }
     for n in 0..12 {
         let container = running(Container::new());
         let execs: Vec<_> =
@@ -503,6 +545,9 @@ fn a_container_that_ends_meanwhile() {
 
 #[test]
 fn descriptors_are_passed_on_when_asked_for() {
+    if beyond_runc("1.1 does not look whether they are open") {
+        return;
+    }
     let container = running(Container::new());
     let script = "exec 3</etc/hosts 4</etc/hosts; exec \"$@\"";
     let by = ["sh", "-c", script, "sh"];
@@ -520,6 +565,9 @@ fn descriptors_are_passed_on_when_asked_for() {
 
 #[test]
 fn its_pidfd_is_sent() {
+    if beyond_runc("--pidfd-socket came with 1.2") {
+        return;
+    }
     let container = running(Container::new());
     let path = container.directory().join("pidfd.sock");
     let listener = UnixListener::bind(&path).expect("a socket of our own");
@@ -545,6 +593,9 @@ fn its_session_is_its_own_and_the_keyring_the_containers() {
 /// A hundred at once, and none is lost.
 #[test]
 fn many_at_once() {
+    if beyond_runc("some of a hundred at once fail") {
+        return;
+    }
     let container = running(Container::new());
     for _ in 0..4 {
         let words = ["exec", &container.id, "probe", "exit", "3"];
@@ -563,4 +614,112 @@ fn detached_it_outlives_the_runtime() {
     container.kill("KILL").ok();
     // The end of the pid namespace's first process ends all.
     eventually("the process ended with its container", || !Path::new(&format!("/proc/{pid}/fd/0")).exists());
+}
+
+#[test]
+fn its_terminal_is_sent_to_the_console_socket() {
+    let container = running(Container::new());
+    let socket = ConsoleSocket::new(container.directory());
+    let path = socket.path.to_string_lossy().into_owned();
+    let flags = ["--detach", "--tty", "--console-socket", &path];
+    exec(&container, &flags, &["probe", "cat"]).ok();
+    let mut console = socket.console();
+    console.send("hello\n\x04");
+    // Once by the echo, once by cat.
+    let text = console.finish().replace('\r', "");
+    assert_eq!(text.matches("hello\n").count(), 2, "{text:?}");
+}
+
+#[test]
+fn a_terminal_of_process_json_has_its_size() {
+    let container = running(Container::new());
+    let socket = ConsoleSocket::new(container.directory());
+    let process = json!({
+        "terminal": true, "consoleSize": { "height": 17, "width": 71 },
+        "cwd": "/", "args": ["probe", "report", "--json"], "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 },
+    });
+    let file = container.directory().join("process.json");
+    fs::write(&file, process.to_string()).expect("a file of our own");
+    let (file, path) = (file.to_string_lossy(), socket.path.to_string_lossy());
+    container.runtime(&["exec", "-d", "--process", &file, "--console-socket", &path, &container.id]).ok();
+    let text = socket.console().finish().to_owned();
+    let report: Value = serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(report["terminal"]["stdin"]["rows"], 17, "{report}");
+    assert_eq!(report["terminal"]["stdin"]["columns"], 71, "{report}");
+}
+
+#[test]
+fn in_the_foreground_its_terminal_is_ours() {
+    let container = running(Container::new());
+    let command = container.command(&["exec", "--tty", &container.id, "probe", "exit", "9"]);
+    let (status, text) = Foreground::start(command, 30, 100, None).wait();
+    assert_eq!(status.code(), Some(9), "{text:?}");
+    let command = container.command(&["exec", "-t", &container.id, "probe", "tty"]);
+    let (status, text) = Foreground::start(command, 30, 100, None).wait();
+    assert_eq!((status.code(), text.trim()), (Some(0), "yes"));
+}
+
+/// What confines the container confines what is executed in it.
+#[test]
+fn limits_filters_and_no_new_privileges_are_the_containers() {
+    let mut container = Container::new();
+    container.config["process"]["noNewPrivileges"] = json!(true);
+    container.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
+    container.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }],
+    });
+    let container = running(container);
+    let report = report(&container, &[]);
+    assert_eq!(report["security"]["no_new_privs"], true, "{report}");
+    assert_eq!(report["limits"]["RLIMIT_CORE"], json!({ "hard": 0, "soft": 0 }), "{report}");
+    assert_eq!(report["security"]["seccomp_mode"], 2, "{report}");
+}
+
+#[test]
+fn labels_and_profiles_that_this_host_has_not_are_errors() {
+    let container = running(Container::new());
+    for (flag, present, words) in [
+        ("--process-label", "/sys/fs/selinux/enforce", "selinux"),
+        ("--apparmor", "/sys/kernel/security/apparmor", "apparmor"),
+    ] {
+        if Path::new(present).exists() {
+            skip(&format!("this host has {present}"));
+            continue;
+        }
+        let output = exec(&container, &[flag, "some"], &["probe", "true"]);
+        assert_eq!(output.status.code(), Some(255), "{output}");
+        output.fails_with(words);
+    }
+}
+
+/// A detached one that comes too late: it is told as stopped, or it ran; a pid file tells of a process that was.  Nothing hangs, and no
+/// process of ours or of the container's is left.
+#[test]
+fn a_container_that_ends_under_a_detached_one() {
+    if beyond_runc("its helper has words of its own for it") {
+        return;
+    }
+    for n in 0..10 {
+        let container = running(Container::new());
+        let file = container.directory().join("late.pid");
+        let path = file.to_string_lossy().into_owned();
+        let words = ["exec", "--detach", "--pid-file", &path, &container.id, "probe", "sleep", "100"];
+        let exec = container.spawn(&words);
+        std::thread::sleep(Duration::from_micros(900 * n));
+        container.kill("KILL").ok();
+        let output = exec.wait();
+        match output.status.code() {
+            Some(0) => {
+                let pid = fs::read_to_string(&file).expect("a pid file");
+                eventually("it ended with its container", || {
+                    !Path::new(&format!("/proc/{pid}/exe")).exists()
+                });
+            }
+            Some(255) => output.fails_with("cannot exec in a stopped container"),
+            _ => panic!("{output}"),
+        }
+        container.await_status("stopped");
+        container.delete(&[]).ok();
+    }
 }

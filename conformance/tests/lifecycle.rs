@@ -9,9 +9,9 @@ use conformance::harness::{
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
-fn alive(pid: &serde_json::Value) -> bool {
+fn alive(pid: &Value) -> bool {
     Path::new(&format!("/proc/{pid}/ns")).exists()
 }
 
@@ -484,5 +484,58 @@ fn many_short_containers_all_report_their_end() {
     container.args(&["probe", "exit", "3"]);
     for _ in 0..30 {
         assert_eq!(container.run().code(), 3);
+    }
+}
+
+/// A container whose record stands as a runtime leaves it that was killed before it could write how far it had come.
+fn left_creating(container: &Container) {
+    let path = container.state_root().join(&container.id).join("state.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("JSON");
+    record["state"]["phase"] = json!("creating");
+    fs::write(&path, record.to_string()).expect("our own file");
+}
+
+/// Killed between its word to start and its record of that, `run` leaves a program that runs: `state` sees it, and all can be done to
+/// it that can be done to another.
+#[test]
+fn a_program_that_runs_is_running_whatever_was_recorded() {
+    if beyond_runc("the record is ours") {
+        return;
+    }
+    let mut container = Container::new();
+    container.launch_trap(&["TERM"]);
+    left_creating(&container);
+    assert_eq!(container.status(), "running");
+    assert_eq!(container.runtime(&["exec", &container.id, "probe", "echo", "in"]).lines(), ["in"]);
+    container.delete(&[]).fails_with("that is not stopped: running");
+    container.kill("TERM").ok();
+    container.await_status("stopped");
+    container.delete(&[]).ok();
+    container.assert_clean();
+}
+
+#[test]
+fn one_that_was_never_started_is_creating_and_can_be_killed_and_deleted() {
+    if beyond_runc("the record is ours") {
+        return;
+    }
+    for kill in [false, true] {
+        let mut container = Container::new();
+        container.args(&["probe", "sleep", "100"]);
+        container.create().ok();
+        left_creating(&container);
+        assert_eq!(container.status(), "creating");
+        container
+            .runtime(&["start", &container.id])
+            .fails_with("cannot start a container in the creating state");
+        container.delete(&[]).fails_with("that is not stopped: creating");
+        if kill {
+            container.kill("KILL").ok();
+            container.await_status("stopped");
+            container.delete(&[]).ok();
+        } else {
+            container.delete(&["--force"]).ok();
+        }
+        container.assert_clean();
     }
 }

@@ -13,7 +13,7 @@ use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
 use crate::launch::receive_fd;
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
 use crate::plan::{self, Gate, HookKind, Namespace};
-use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot};
+use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot, has_executed};
 use crate::status::{ContainerState, Status, oci_state};
 use crate::sys::{self, Call, Child, Fd, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -188,10 +188,10 @@ pub(crate) fn read(root: &Path, id: &str) -> Result<(ContainerDir, State), Error
 }
 
 fn open_root(root: &Path, id: &str) -> Result<StateRoot, Error> {
-    if root.exists() {
-        return Ok(StateRoot::open(root)?);
+    match StateRoot::open_existing(root)? {
+        Some(root) => Ok(root),
+        None => Err(crate::state::StateError::NotFound { id: id.to_owned() }.into()),
     }
-    Err(crate::state::StateError::NotFound { id: id.to_owned() }.into())
 }
 
 fn start_socket_name() -> &'static std::ffi::CStr {
@@ -226,7 +226,8 @@ pub(crate) fn status_of(dir: &ContainerDir, state: &State) -> Result<Status, Err
 
 /// The status of a container whose first process is alive.
 pub(crate) fn status_of_live(dir: &ContainerDir, state: &State) -> Result<Status, Error> {
-    if state.phase == Phase::Creating {
+    // A runtime that was killed between its word to start and its record of that leaves a container that runs.
+    if state.phase == Phase::Creating && state.pid.and_then(has_executed) != Some(true) {
         return Ok(Status::Creating);
     }
     if state.cgroup.as_ref().is_some_and(|c| c.is_frozen().unwrap_or(false)) {

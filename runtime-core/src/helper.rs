@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::process::Process;
 use crate::sys::{self, Child, CloneArgs, Fd, StringVector, SysError};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::convert::Infallible;
@@ -71,7 +70,7 @@ impl Helper<'_> {
                 let _ = sys::wait_child(Fd::from(&child.pidfd), 0);
                 let [a, b, c, d, e, f, g, h] = report;
                 let (place, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
-                Err(NotSpawned { place, why: Errno::from_raw(errno).to_string() })
+                Err(NotSpawned { place, why: sys::Reason(errno).to_string() })
             }
             _ => Ok(child),
         }

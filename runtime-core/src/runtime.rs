@@ -193,10 +193,8 @@ impl Runtime {
     /// # Errors
     /// When the state directory cannot be read.
     pub fn list(&self) -> Result<Vec<Result<ContainerState, Error>>, Error> {
-        if !self.root.exists() {
-            return Ok(Vec::new());
-        }
-        let ids = StateRoot::open(&self.root)?.ids()?;
+        let Some(root) = StateRoot::open_existing(&self.root)? else { return Ok(Vec::new()) };
+        let ids = root.ids()?;
         let states = ids.iter().map(|id| self.open(id).and_then(|c| c.state()));
         // Removed between the two looks: it is not there.
         Ok(states.filter(|s| !matches!(s, Err(e) if e.kind() == ErrorKind::NotFound)).collect())

@@ -84,15 +84,16 @@ pub fn compile_exec(
     let mut environment = Environment::of(process);
     environment.reserve_home();
     let outside = outside(process, container, facts);
-    // The listener of its filter may come only when we can take it.
-    let no_ready = outside.is_empty() && container.listener.is_none();
-    let options = Options { no_ready, ..options.clone() };
+    // The listener of its filter may come only when we can take it; and the caller sets a terminal that it was sent before the program
+    // looks at it.
+    let waits = !outside.is_empty() || container.listener.is_some() || process.terminal().unwrap_or(false);
+    let options = Options { no_ready: !waits, ..options.clone() };
     let program = process::finish(process, &setting, environment, &options, &mut steps, &mut report);
     let affinity = process.exec_cpu_affinity().as_ref().and_then(|a| a.initial().as_deref());
     let plan = Plan {
         host: seccomp::check_step(container.listener.as_ref())
             .into_iter()
-            .chain(host_steps(container, outside, &steps))
+            .chain(host_steps(container, outside, waits, &steps))
             .collect(),
         clone: CloneSpec {
             stage: (!joins.is_empty()).then_some(joins),
@@ -152,6 +153,7 @@ fn outside(process: &Process, container: &ExecTarget, facts: &HostFacts) -> Vec<
 fn host_steps(
     container: &ExecTarget,
     outside: Vec<Planned<HostStep>>,
+    waits: bool,
     child: &Steps,
 ) -> Vec<Planned<HostStep>> {
     let mut steps = vec![planned(HostStep::Clone, "the container's namespaces")];
@@ -159,7 +161,6 @@ fn host_steps(
         steps.push(planned(HostStep::JoinIntelRdt, "linux.intelRdt"));
     }
     host::release(child, Gate::Cgroup, &mut steps);
-    let waits = !outside.is_empty() || container.listener.is_some();
     steps.extend(outside);
     if waits {
         steps.push(planned(HostStep::AwaitReady, "all is done but execve"));

@@ -77,18 +77,26 @@ impl StateRoot {
     /// # Errors
     /// [`StateError::Io`].
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        if let Some(root) = Self::open_existing(path)? {
+            return Ok(root);
+        }
+        let make = DirBuilder::new().recursive(true).mode(0o1700).create(path);
+        make.map_err(|e| StateError::io("mkdir", path, e))?;
+        Self::open_existing(path)?.ok_or_else(|| StateError::io("open", path, Errno::ENOENT))
+    }
+
+    /// Opens the root at `path`; `None` if it is not there, which only a caller who may look there is told.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, StateError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let open = || nix::fcntl::open(path, flags, Mode::empty());
-        let dir = match open() {
-            Err(Errno::ENOENT) => {
-                let make = DirBuilder::new().recursive(true).mode(0o1700).create(path);
-                make.map_err(|e| StateError::io("mkdir", path, e))?;
-                open()
-            }
-            other => other,
+        let dir = match nix::fcntl::open(path, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            dir => dir.map_err(|e| StateError::io("open", path, e))?,
         };
-        let dir = dir.map_err(|e| StateError::io("open", path, e))?;
-        Ok(Self { shared: Arc::new(Shared { dir, path: path.to_owned(), boot_id: OnceLock::new() }) })
+        let shared = Shared { dir, path: path.to_owned(), boot_id: OnceLock::new() };
+        Ok(Some(Self { shared: Arc::new(shared) }))
     }
 
     /// Where it is.
