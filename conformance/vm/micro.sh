@@ -2,14 +2,17 @@
 # view of the host's, so that all of its programs are there.
 # shellcheck shell=bash disable=SC2154 # $tools and $suite are in lib.sh
 
-micro_modules="overlay veth dummy"
+# In the order of what they need of each other.  The last two lines are for CRIU.
+micro_modules="overlay veth dummy
+    libcrc32c nfnetlink nf_defrag_ipv4 nf_defrag_ipv6 nf_conntrack nf_conntrack_netlink nf_tables
+    inet_diag tcp_diag udp_diag raw_diag unix_diag af_packet_diag netlink_diag"
 
 make_micro() {
-    local tree=$1.tree name
+    local tree=$1.tree name n=10
     rm -rf "$tree"
     mkdir -p "$tree"/{bin,mod,new}
     cp "$tools/bin/busybox" "$tree/bin/"
-    for name in $micro_modules; do module "$name" >"$tree/mod/$name.ko"; done
+    for name in $micro_modules; do module "$name" >"$tree/mod/$((n++))-$name.ko"; done
     cat >"$tree/init" <<'INIT'
 #!/bin/busybox sh
 # First stage: a root that containers can pivot_root away from, which an initramfs is not.

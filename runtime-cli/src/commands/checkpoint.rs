@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use orlop_core::sys;
@@ -71,6 +72,9 @@ fn parent(images: &Path, parent: PathBuf) -> Result<PathBuf, Failure> {
     if parent.is_absolute() {
         return Err(Failure::new("--parent-path must be relative"));
     }
+    // What is relative to a directory can be looked at when that is there.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(images);
+    made.map_err(|error| Failure::new(format!("cannot make {}: {error}", images.display())))?;
     match fs::metadata(images.join(&parent)) {
         Ok(found) if found.is_dir() => Ok(parent),
         Ok(_) => Err(Failure::new(format!("invalid --parent-path: {}: not a directory", parent.display()))),

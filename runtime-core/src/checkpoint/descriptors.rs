@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -80,18 +80,6 @@ pub(super) fn read(images: BorrowedFd<'_>) -> Result<Vec<String>, Error> {
     let file = open(images, OFlag::O_RDONLY).map_err(failed("read"))?;
     file.take(LONGEST).read_to_end(&mut text).map_err(failed("read"))?;
     serde_json::from_slice(&text).map_err(|e| failed("read")(e.into()))
-}
-
-/// The descriptors' numbers in `/proc/PID/fd` of ours, by which CRIU opens a directory.
-pub(super) fn number(file: &File) -> i32 {
-    file.as_raw_fd()
-}
-
-/// `/dev/null` three times over: what CRIU prints itself is in its log too.
-pub(super) fn silent() -> Result<[OwnedFd; 3], Error> {
-    let open = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
-    let opened = || open().map_err(|e| Error::because(ErrorKind::Host, "open /dev/null", e));
-    Ok([opened()?, opened()?, opened()?])
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Dumping a container.
 
-use super::Directories;
-use super::descriptors::{self, number};
+use super::descriptors;
 use super::options::CheckpointOptions;
 use super::request::{self, DumpFacts};
 use super::rpc::{Features, Notify};
 use super::swrk::{self, Criu};
+use super::{Directories, number};
 use crate::container::{Container, open_init, status_of, wait_gone};
 use crate::error::{Error, ErrorKind};
 use crate::launch::child::path;
@@ -87,7 +87,7 @@ fn compiled(state: &State) -> Result<Plan, Error> {
 /// Starts CRIU, on record.
 fn begin(dir: &ContainerDir, state: &mut State) -> Result<Criu, Error> {
     let path = swrk::find()?;
-    let silent = descriptors::silent()?;
+    let silent = swrk::silent()?;
     let fds = silent.each_ref().map(|fd| fd.as_fd());
     let (child, socket) = swrk::start(&path, fds, &[], 0, swrk::own_session).map_err(|e| e.of(&path))?;
     state.criu = Helper::of(child.pid);

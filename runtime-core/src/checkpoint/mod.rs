@@ -57,6 +57,11 @@ impl Directories {
     }
 }
 
+/// The number by which CRIU opens a directory, in `/proc/PID/fd` of ours.
+fn number(directory: &File) -> i32 {
+    directory.as_raw_fd()
+}
+
 fn open(path: &Path, make: bool) -> Result<File, Error> {
     let failed = |doing: &str, e| Error::because(ErrorKind::Host, format!("{doing} {}", path.display()), e);
     if make {

@@ -1,12 +1,12 @@
 //! Restoring a container.
 
-use super::Directories;
-use super::descriptors::{self, number};
+use super::descriptors;
 use super::options::RestoreOptions;
 use super::request::{self, RestoreFacts};
 use super::rootfs::Root;
 use super::rpc::Notify;
 use super::swrk::{self, Criu};
+use super::{Directories, number};
 use crate::container::{Container, teardown};
 use crate::error::{Error, ErrorKind};
 use crate::launch::hooks::{self, HookPlace};
@@ -114,18 +114,28 @@ impl Restore<'_> {
             return Err(Error::new(ErrorKind::Host, "criu has no socket"));
         };
         let mut criu = Criu { child, socket };
+        let mut first = None;
         let mut process = None;
         let worked = criu.require_version().and_then(|()| {
             // Open until the end, as CRIU opens them from here.
             let seen = self.directories.seen_by(criu.child.pid)?;
             let request = self.request(&seen, criu.child.pid, state)?;
             criu.work(&request, &self.directories.log.join(LOG), |notify, descriptor| {
+                first = first.take().or_else(|| child_of_ours(notify.pid));
                 self.notified(notify, descriptor, state, &mut process)
             })
         });
         // Told here already, so that a failure leads to the removal of the processes that are there by then.
         let ended = criu.finish();
-        worked.and(ended)?;
+        let worked = worked.and(ended);
+        if let (Err(_), Some(first)) = (&worked, &first) {
+            // CRIU has killed it, or did not come to it; nobody else reaps it.  What is no child of ours is left alone.
+            if let Ok(None) = sys::wait_child(Fd::from(first), libc::WNOHANG) {
+                let _ = sys::pidfd_send_signal(Fd::from(first), libc::SIGKILL);
+                let _ = sys::wait_child(Fd::from(first), 0);
+            }
+        }
+        worked?;
         process.map(Process::new).ok_or_else(|| Error::new(ErrorKind::Host, "criu has restored no process"))
     }
 
@@ -230,6 +240,11 @@ impl Restore<'_> {
         let sent = sys::send_fd(Fd::from(socket), b"/dev/ptmx", Fd::from(&master));
         sent.map_err(|e| Error::because(ErrorKind::Host, "send the terminal to the console socket", e))
     }
+}
+
+/// The first process, which is a child of ours as soon as CRIU has made it.
+fn child_of_ours(pid: i32) -> Option<OwnedFd> {
+    (pid > 0).then(|| sys::pidfd_open(pid).ok()).flatten()
 }
 
 fn is_elsewhere(pid: i32, kind: Namespace) -> bool {

@@ -7,6 +7,7 @@ use crate::helper::{Helper, NotSpawned, PROGRAM};
 use crate::launch::receive_fd;
 use crate::sys::{self, Child, Ended, Fd, SysError};
 use crate::wire::Message as _;
+use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub struct CriuInfo {
 /// It is not there, or does not answer.
 pub fn criu() -> Result<CriuInfo, Error> {
     let path = find()?;
-    let silent = super::descriptors::silent()?;
+    let silent = silent()?;
     let fds = silent.each_ref().map(|fd| fd.as_fd());
     let (child, socket) = start(&path, fds, &[], 0, own_session).map_err(|e| e.of(&path))?;
     let mut criu = Criu { child, socket };
@@ -58,6 +59,13 @@ pub(super) fn find() -> Result<PathBuf, Error> {
             format!("checkpoint and restore need CRIU {OLDEST} or later, and there is no criu in PATH");
         Error::new(ErrorKind::Host, message)
     })
+}
+
+/// `/dev/null` three times over: what CRIU prints itself is in its log too.
+pub(super) fn silent() -> Result<[OwnedFd; 3], Error> {
+    let open = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+    let opened = || open().map_err(|e| Error::because(ErrorKind::Host, "open /dev/null", e));
+    Ok([opened()?, opened()?, opened()?])
 }
 
 /// A session of its own: what the terminal sends to us does not end it in the middle of a dump.
@@ -240,13 +248,13 @@ mod tests {
     /// A program that is no CRIU.
     fn pretender(name: &str, script: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("orlop-{name}-{}", std::process::id()));
-        let mut file = std::fs::File::options().create_new(true).write(true).mode(0o755).open(&path).unwrap();
+        let mut file = File::options().create_new(true).write(true).mode(0o755).open(&path).unwrap();
         file.write_all(format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
         path
     }
 
     fn talk(path: &Path) -> Error {
-        let silent = super::super::descriptors::silent().unwrap();
+        let silent = silent().unwrap();
         let fds = silent.each_ref().map(|fd| fd.as_fd());
         // Another test's clone may hold the script open for writing for a moment.
         let (child, socket) = loop {
