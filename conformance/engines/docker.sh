@@ -64,6 +64,8 @@ scenario_exit_codes() {
     status not-executable docker run --rm box /bin/not-executable
     status directory docker run --rm box /etc
     status bad-workdir docker run --rm -w /etc/passwd box true
+    says directory-on-file sh -c '/usr/bin/docker run --rm -v /var:/etc/passwd box true 2>&1 | grep -o "Are you trying to mount a directory onto a file"'
+    status directory-on-file docker run --rm -v /var:/etc/passwd box true
     docker run --name gone box no-such-command >/dev/null 2>&1
     says state inspect '{{.State.Status}} {{.State.ExitCode}}' gone
     docker rm gone >/dev/null
