@@ -1,8 +1,14 @@
-//! Where the program starts: see `runtime-core/src/sys/entry.rs`.
+//! Where the program starts: see `runtime-core/src/sys/entry.rs`; and what lies beside what in it.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=hot-functions.txt");
     if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,-u,orlop_start,-e,orlop_start");
+        // What a run executes lies together, so that it pages in and is charged for that alone.  The names carry hashes of
+        // the compiler's: those that do not fit any more have no effect (scripts/hot-functions makes new ones).
+        let order = std::path::absolute("hot-functions.txt").expect("a working directory");
+        println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={}", order.display());
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
     }
 }

@@ -1,4 +1,4 @@
-//! The command: `conformance bench` compares runtimes; the tests are run by `cargo test`.
+//! The command: `conformance bench` compares runtimes, `conformance hot` finds the functions that a run needs; the tests are run by `cargo test`.
 
 mod bench;
 
@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     let outcome = match words.next().as_ref().and_then(|word| word.to_str()) {
         Some("bench") => bench::main(words.collect()),
+        Some("hot") => bench::hot::main(words.collect()),
         Some("--help" | "-h" | "help") => {
             print!("{}", bench::USAGE);
             return ExitCode::SUCCESS;

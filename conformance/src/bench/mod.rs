@@ -4,6 +4,7 @@
 //! Wall time is from `posix_spawn` to the end of the process; system calls, processes and memory are counted in
 //! one run more, under ptrace, outside of the timing.
 
+pub mod hot;
 mod measure;
 mod options;
 mod report;

@@ -23,6 +23,10 @@ usage: conformance bench [options]
   --dir DIR                          where bundles and state are made for the time (default: the system's)
 
 Markdown goes to standard output.  Needs root.  The floor is always measured beside the runtimes.
+
+       conformance hot --runtime NAME=PATH [--bundle NAME] [--seccomp FILE]
+
+Prints the functions that a run of the program, which must have its symbols, executes: see scripts/hot-functions.
 ";
 
 /// One program to be measured.

@@ -134,7 +134,8 @@ fn call_number(pid: Pid) -> nix::Result<u64> {
     return Ok(registers.regs[8]);
 }
 
-fn start(words: &[CString]) -> Result<Pid, Failure> {
+/// Starts a program that stops before execve, as our tracee.
+pub fn start(words: &[CString]) -> Result<Pid, Failure> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let child = fork_child(|| {
         let become_it = || -> nix::Result<()> {
