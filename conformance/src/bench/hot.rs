@@ -1,4 +1,4 @@
-//! `conformance hot`: which functions of a runtime a run executes, in the order in which they are first met.
+//! `conformance hot`: which functions of a runtime `run` and `exec` execute, as they are met.
 //!
 //! The linker lays the program out in this order (`runtime-cli/hot-functions.txt`), so that a run touches a small part
 //! of the file: what is not touched is neither paged in nor counted as memory.  Found by stepping through the program,
@@ -6,7 +6,7 @@
 //! but symbols.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,6 +18,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::measure::Stopwatch;
+use super::options::Operation;
 use super::world::World;
 use super::{Failure, options, trace};
 
@@ -145,6 +147,26 @@ impl Stepper<'_> {
     }
 }
 
+impl Stepper<'_> {
+    /// Steps through a program and all that it starts, to the end.
+    fn run(&mut self, words: &[CString]) -> Result<(), Failure> {
+        let first = trace::start(words)?;
+        self.announced.insert(first);
+        ptrace::cont(first, None)?;
+        loop {
+            let stop = match waitpid(None, Some(WaitPidFlag::__WALL)) {
+                Err(Errno::ECHILD) => return Ok(()),
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            match self.on_stop(stop) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// Runs `conformance hot`.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(options) = options::parse(args)? else { return Ok(()) };
@@ -161,20 +183,11 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         met: vec![false; symbols.functions.len()],
         order: Vec::new(),
     };
-    for bundle in world.bundles() {
-        let first = trace::start(&world.command(runtime, bundle).words)?;
-        stepper.announced.insert(first);
-        ptrace::cont(first, None)?;
-        loop {
-            let stop = match waitpid(None, Some(WaitPidFlag::__WALL)) {
-                Err(Errno::ECHILD) => break,
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
-            match stepper.on_stop(stop) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
+    let stopwatch = Stopwatch::new()?;
+    for operation in [Operation::Run, Operation::Exec] {
+        for bundle in world.bundles() {
+            let Some(round) = world.round(operation, runtime, bundle) else { continue };
+            stopwatch.around(&world, &round, || stepper.run(&round.timed.words))?;
         }
     }
     for at in stepper.order {

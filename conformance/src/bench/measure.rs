@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use super::Failure;
-use super::world::{Command, World};
+use super::world::{Command, Round, World};
 
 /// A container that runs `true` has failed when it takes longer.
 const PATIENCE: u16 = 30_000;
@@ -106,16 +106,49 @@ impl Stopwatch {
         }))
     }
 
-    /// Tries a command once: nothing when it succeeds, else what it said.
-    pub fn rehearse(&self, world: &World, command: &Command) -> Result<Option<String>, Failure> {
-        Ok(self.attempt(world, command)?.err())
+    /// Does a round: the time of the command that is timed, or what the one said that failed.
+    fn round(&self, world: &World, round: &Round) -> Result<Result<Duration, String>, Failure> {
+        for command in &round.before {
+            if let Err(words) = self.attempt(world, command)? {
+                return Ok(Err(words));
+            }
+        }
+        let time = self.attempt(world, &round.timed)?;
+        for command in &round.after {
+            if let Err(words) = self.attempt(world, command)? {
+                return Ok(Err(words));
+            }
+        }
+        Ok(time)
     }
 
-    /// Runs a command and returns its wall time; a failure ends the bench, since a series with holes says nothing.
-    pub fn time(&self, world: &World, command: &Command) -> Result<Duration, Failure> {
-        self.attempt(world, command)?.map_err(|words| {
-            let shown: Vec<_> = command.words.iter().map(|word| word.to_string_lossy()).collect();
+    /// Tries a round once: nothing when it succeeds, else what was said.
+    pub fn rehearse(&self, world: &World, round: &Round) -> Result<Option<String>, Failure> {
+        Ok(self.round(world, round)?.err())
+    }
+
+    /// Does a round and returns its wall time; a failure ends the bench, since a series with holes says nothing.
+    pub fn time(&self, world: &World, round: &Round) -> Result<Duration, Failure> {
+        self.round(world, round)?.map_err(|words| {
+            let shown: Vec<_> = round.timed.words.iter().map(|word| word.to_string_lossy()).collect();
             Failure(format!("{} failed in a round, having passed before: {words}", shown.join(" ")))
         })
+    }
+
+    /// Does what comes before the timed command of a round, and after it, around `work`.
+    pub fn around<T>(
+        &self,
+        world: &World,
+        round: &Round,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        for command in &round.before {
+            self.attempt(world, command)?.map_err(Failure)?;
+        }
+        let outcome = work();
+        for command in &round.after {
+            self.attempt(world, command)?.map_err(Failure)?;
+        }
+        outcome
     }
 }

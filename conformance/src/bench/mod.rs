@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 use measure::Stopwatch;
-use options::Options;
+use options::{Contender, Operation, Options};
 use trace::Counts;
 use world::World;
 
@@ -45,12 +45,14 @@ pub struct Series {
     pub name: String,
     /// Wall times, in the order they were taken.
     pub times: Vec<Duration>,
-    /// From the run under ptrace.
-    pub counts: Counts,
+    /// From the run under ptrace; of `run` and `exec`, which leave no process behind that would be traced still.
+    pub counts: Option<Counts>,
 }
 
-/// The outcome for one bundle.
+/// The outcome for one operation on one bundle.
 pub struct Table {
+    /// What was timed.
+    pub operation: Operation,
     /// `plain` or `docker-like`.
     pub bundle: String,
     /// Contenders that took part, as given.
@@ -65,8 +67,10 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let world = World::prepare(&options)?;
     let stopwatch = Stopwatch::new()?;
     let mut tables = Vec::new();
-    for bundle in world.bundles() {
-        tables.push(run_bundle(&options, &world, &stopwatch, bundle)?);
+    for operation in &options.operations {
+        for bundle in world.bundles() {
+            tables.push(compare(&options, &world, &stopwatch, *operation, bundle)?);
+        }
     }
     let facts = world.facts();
     print!("{}", report::markdown(&options, &facts, &tables));
@@ -76,26 +80,29 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run_bundle(
+fn compare(
     options: &Options,
     world: &World,
     stopwatch: &Stopwatch,
+    operation: Operation,
     bundle: &str,
 ) -> Result<Table, Failure> {
-    let mut table = Table { bundle: bundle.to_owned(), series: Vec::new(), dropped: Vec::new() };
+    let mut table = Table { operation, bundle: bundle.to_owned(), series: Vec::new(), dropped: Vec::new() };
     let mut fit = Vec::new();
     for contender in &options.contenders {
-        match stopwatch.rehearse(world, &world.command(contender, bundle))? {
+        let Some(round) = world.round(operation, contender, bundle) else { continue };
+        match stopwatch.rehearse(world, &round)? {
             None => fit.push(contender),
             Some(words) => table.dropped.push((contender.name.clone(), words)),
         }
     }
     let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-    for round in 0..options.warm_up + options.rounds {
+    for number in 0..options.warm_up + options.rounds {
         for at in 0..fit.len() {
-            let contender = fit[(at + round) % fit.len()];
-            let time = stopwatch.time(world, &world.command(contender, bundle))?;
-            if round >= options.warm_up {
+            let contender = fit[(at + number) % fit.len()];
+            let Some(round) = world.round(operation, contender, bundle) else { continue };
+            let time = stopwatch.time(world, &round)?;
+            if number >= options.warm_up {
                 times.entry(&contender.name).or_default().push(time);
             }
         }
@@ -104,8 +111,23 @@ fn run_bundle(
         table.series.push(Series {
             name: contender.name.clone(),
             times: times.remove(contender.name.as_str()).unwrap_or_default(),
-            counts: trace::count(&world.command(contender, bundle), &world.payload(bundle))?,
+            counts: counts(world, stopwatch, operation, contender, bundle)?,
         });
     }
     Ok(table)
+}
+
+fn counts(
+    world: &World,
+    stopwatch: &Stopwatch,
+    operation: Operation,
+    contender: &Contender,
+    bundle: &str,
+) -> Result<Option<Counts>, Failure> {
+    if !matches!(operation, Operation::Run | Operation::Exec) {
+        return Ok(None);
+    }
+    let Some(round) = world.round(operation, contender, bundle) else { return Ok(None) };
+    let payload = world.payload(operation, bundle);
+    stopwatch.around(world, &round, || trace::count(&round.timed, &payload)).map(Some)
 }

@@ -11,6 +11,8 @@ usage: conformance bench [options]
 
   --runtime NAME=PATH[,GLOBAL-ARG…]  a runtime to measure, with further global arguments (may be repeated;
                                      default: the orlop beside this program, and runc and crun from PATH)
+  --operation NAME                   run, create, start, exec or delete (may be repeated; default: all); the container of the
+                                     others sleeps, and delete is delete --force
   --bundle NAME                      plain or docker-like (may be repeated; default: both)
   --rounds N                         measured rounds (default 30)
   --warm-up N                        rounds before that, not measured (default 3)
@@ -42,6 +44,36 @@ pub struct Contender {
     pub floor: bool,
 }
 
+/// The command that is timed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A whole life of `true`.
+    Run,
+    /// Of a container that sleeps.
+    Create,
+    /// Of a created one.
+    Start,
+    /// `true` in a running container, the same in all rounds.
+    Exec,
+    /// By force, of a running one.
+    Delete,
+}
+
+impl Operation {
+    const ALL: [Self; 5] = [Self::Run, Self::Create, Self::Start, Self::Exec, Self::Delete];
+
+    /// The command's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Exec => "exec",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// Which cgroup hierarchies the measured programs see.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum CgroupView {
@@ -57,6 +89,8 @@ pub enum CgroupView {
 pub struct Options {
     /// The runtimes, then the floor.
     pub contenders: Vec<Contender>,
+    /// What is timed.
+    pub operations: Vec<Operation>,
     /// Names of bundles.
     pub bundles: Vec<String>,
     /// Measured rounds.
@@ -138,6 +172,12 @@ impl Options {
                 name if name == "plain" || name == "docker-like" => self.bundles.push(name),
                 name => return Err(failure(format!("--bundle {name}: want plain or docker-like"))),
             },
+            "--operation" => {
+                let known = Operation::ALL.into_iter().find(|known| value == known.name());
+                let unknown =
+                    || failure(format!("--operation {}: no such operation\n\n{USAGE}", value.display()));
+                self.operations.push(known.ok_or_else(unknown)?);
+            }
             "--rounds" => self.rounds = count(value, flag)?.max(1),
             "--warm-up" => self.warm_up = count(value, flag)?,
             "--cgroup-view" => self.view = view(value)?,
@@ -155,6 +195,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
     let own = std::env::current_exe()?;
     let mut options = Options {
         contenders: Vec::new(),
+        operations: Vec::new(),
         bundles: Vec::new(),
         rounds: 30,
         warm_up: 3,
@@ -187,6 +228,9 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
     }
     if options.contenders.is_empty() {
         options.contenders = default_contenders(&own);
+    }
+    if options.operations.is_empty() {
+        options.operations = Operation::ALL.to_vec();
     }
     if options.bundles.is_empty() {
         options.bundles = vec!["plain".to_owned(), "docker-like".to_owned()];

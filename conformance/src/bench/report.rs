@@ -52,7 +52,7 @@ fn counts(out: &mut String, table: &Table) {
          |---|--:|--:|--:|--:|--:|--:|"
     );
     for series in &table.series {
-        let counts = &series.counts;
+        let Some(counts) = &series.counts else { continue };
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} KiB | {} KiB |",
@@ -69,7 +69,7 @@ fn counts(out: &mut String, table: &Table) {
 
 /// The report for people.
 pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String {
-    let mut out = String::from("# `run` of a static `true`\n\n");
+    let mut out = String::from("# A static `true`\n\n");
     for fact in facts {
         let _ = writeln!(out, "- {fact}.");
     }
@@ -85,9 +85,11 @@ pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String
         let _ = writeln!(out, "- {} is given {}.", contender.name, words.join(" "));
     }
     for table in tables {
-        let _ = writeln!(out, "\n## {}\n", table.bundle);
+        let _ = writeln!(out, "\n## `{}`, {}\n", table.operation.name(), table.bundle);
         times(&mut out, table);
-        counts(&mut out, table);
+        if table.series.iter().any(|series| series.counts.is_some()) {
+            counts(&mut out, table);
+        }
         for (name, words) in &table.dropped {
             let _ = writeln!(out, "\n{name} cannot run this bundle here: {words}");
         }
@@ -99,21 +101,23 @@ pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String
 pub fn json(options: &Options, facts: &[String], tables: &[Table]) -> String {
     let series = |series: &Series| {
         let summary = summary(series);
+        let counts = series.counts.as_ref();
         json!({
             "name": series.name,
             "milliseconds": series.times.iter().copied().map(milliseconds).collect::<Vec<_>>(),
             "median": summary.median, "first_quartile": summary.quartile, "minimum": summary.minimum,
-            "system_calls": series.counts.calls,
-            "system_calls_by_number": series.counts.by_number,
-            "processes": series.counts.processes,
-            "threads": series.counts.threads,
-            "programs_executed": series.counts.execs,
-            "peak_rss_kib": series.counts.rss,
-            "largest_process_rss_kib": series.counts.largest_rss,
+            "system_calls": counts.map(|counts| counts.calls),
+            "system_calls_by_number": counts.map(|counts| &counts.by_number),
+            "processes": counts.map(|counts| counts.processes),
+            "threads": counts.map(|counts| counts.threads),
+            "programs_executed": counts.map(|counts| counts.execs),
+            "peak_rss_kib": counts.map(|counts| counts.rss),
+            "largest_process_rss_kib": counts.map(|counts| counts.largest_rss),
         })
     };
     let table = |table: &Table| {
         json!({
+            "operation": table.operation.name(),
             "bundle": table.bundle,
             "series": table.series.iter().map(series).collect::<Vec<_>>(),
             "dropped": table.dropped.iter().map(|(name, words)| json!({ "name": name, "error": words })).collect::<Vec<_>>(),

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::options::{CgroupView, Contender, Options};
+use super::options::{CgroupView, Contender, Operation, Options};
 
 /// A command ready to be started, and how to clean up after it when it fails.
 pub struct Command {
@@ -21,6 +21,16 @@ pub struct Command {
     pub words: Vec<CString>,
     /// `delete --force` for the same container; nothing for the floor.
     pub delete: Option<Vec<CString>>,
+}
+
+/// What is done in a round: one command by the clock, others before and after it.
+pub struct Round {
+    /// Before.
+    pub before: Vec<Command>,
+    /// By the clock.
+    pub timed: Command,
+    /// After.
+    pub after: Vec<Command>,
 }
 
 /// A directory of ours, removed with everything in it when dropped.
@@ -69,7 +79,13 @@ fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(unified.clone()))
 }
 
-fn make_bundle(directory: &Path, name: &str, options: &Options) -> Result<(), Failure> {
+/// The bundle of the same shape whose program sleeps.
+fn idle(bundle: &str) -> String {
+    format!("{bundle}-idle")
+}
+
+fn make_bundle(directory: &Path, name: &str, options: &Options, program: &[&str]) -> Result<(), Failure> {
+    let docker_like = name.starts_with("docker-like");
     let bundle = directory.join(name);
     let rootfs = bundle.join("rootfs");
     for below in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
@@ -83,12 +99,13 @@ fn make_bundle(directory: &Path, name: &str, options: &Options) -> Result<(), Fa
         fs::write(files.join(file), "\n")?;
         fs::write(rootfs.join("etc").join(file), "")?;
     }
-    let mut config = match name {
-        "plain" => config::plain(&["/bin/true"]),
-        _ => config::docker_like(&["/bin/true"], &files.to_string_lossy()),
+    let mut config = if docker_like {
+        config::docker_like(program, &files.to_string_lossy())
+    } else {
+        config::plain(program)
     };
     // Docker's are as `docker run --memory --cpus --pids-limit` has them.
-    if options.resources || name != "plain" {
+    if options.resources || docker_like {
         config["linux"]["resources"]["memory"] = json!({ "limit": 256 << 20, "swap": 512 << 20 });
         config["linux"]["resources"]["cpu"] = json!({ "shares": 512, "quota": 50_000, "period": 100_000 });
         config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
@@ -121,7 +138,8 @@ impl World {
         };
         fs::create_dir_all(&world.directory)?;
         for name in &world.bundles {
-            make_bundle(&world.directory, name, options)?;
+            make_bundle(&world.directory, name, options, &["/bin/true"])?;
+            make_bundle(&world.directory, &idle(name), options, &["/bin/probe", "sleep", "600"])?;
         }
         Ok(world)
     }
@@ -132,7 +150,8 @@ impl World {
     }
 
     /// The program the containers run.
-    pub fn payload(&self, bundle: &str) -> PathBuf {
+    pub fn payload(&self, operation: Operation, bundle: &str) -> PathBuf {
+        let bundle = if operation == Operation::Run { bundle.to_owned() } else { idle(bundle) };
         self.directory.join(bundle).join("rootfs/bin/probe")
     }
 
@@ -153,22 +172,58 @@ impl World {
         ]
     }
 
+    /// The words of a command on container `id` of a contender's.
+    fn on(&self, contender: &Contender, words: &[&str], id: &str) -> Vec<CString> {
+        let mut all: Vec<OsString> = vec![contender.path.clone().into()];
+        all.extend(contender.global.iter().cloned());
+        all.extend(["--root".into(), self.directory.join("state").join(&contender.name).into()]);
+        all.extend(words.iter().map(Into::into));
+        all.push(id.into());
+        c_words(all)
+    }
+
+    fn command_on(&self, contender: &Contender, words: &[&str], id: &str) -> Command {
+        let delete = self.on(contender, &["delete", "--force"], id);
+        Command { words: self.on(contender, words, id), delete: Some(delete) }
+    }
+
     /// The command with which a contender runs a bundle, under an id of its own.
     pub fn command(&self, contender: &Contender, bundle: &str) -> Command {
         let bundle = self.directory.join(bundle);
-        let mut words: Vec<OsString> = vec![contender.path.clone().into()];
         if contender.floor {
+            let mut words: Vec<OsString> = vec![contender.path.clone().into()];
             words.extend(["--cgroups".into(), bundle.join("rootfs").into(), "/bin/true".into()]);
             return Command { words: c_words(words), delete: None };
         }
         self.serial.set(self.serial.get() + 1);
-        let id = OsString::from(format!("bench-{}-{}", std::process::id(), self.serial.get()));
-        words.extend(contender.global.iter().cloned());
-        words.extend(["--root".into(), self.directory.join("state").join(&contender.name).into()]);
-        let mut delete = words.clone();
-        delete.extend(["delete".into(), "--force".into(), id.clone()]);
-        words.extend(["run".into(), "--bundle".into(), bundle.into(), id]);
-        Command { words: c_words(words), delete: Some(c_words(delete)) }
+        let id = format!("bench-{}-{}", std::process::id(), self.serial.get());
+        self.command_on(contender, &["run", "--bundle", &bundle.to_string_lossy()], &id)
+    }
+
+    /// What a round of `operation` is; the floor, which can only run, has none of the others.
+    pub fn round(&self, operation: Operation, contender: &Contender, bundle: &str) -> Option<Round> {
+        if operation == Operation::Run {
+            let timed = self.command(contender, bundle);
+            return Some(Round { before: Vec::new(), timed, after: Vec::new() });
+        }
+        if contender.floor {
+            return None;
+        }
+        self.serial.set(self.serial.get() + 1);
+        let id = format!("bench-{}-{}", std::process::id(), self.serial.get());
+        let idle = self.directory.join(idle(bundle));
+        let make = ["create", "--bundle", &idle.to_string_lossy()];
+        let on = |words: &[&str]| self.command_on(contender, words, &id);
+        let (create, start, delete) = (on(&make), on(&["start"]), on(&["delete", "--force"]));
+        let mut exec = on(&["exec"]);
+        exec.words.push(c"/bin/true".to_owned());
+        let (before, timed, after) = match operation {
+            Operation::Run | Operation::Create => (vec![], create, vec![delete]),
+            Operation::Start => (vec![create], start, vec![delete]),
+            Operation::Exec => (vec![create, start], exec, vec![delete]),
+            Operation::Delete => (vec![create, start], delete, vec![]),
+        };
+        Some(Round { before, timed, after })
     }
 
     /// A file for a program's words on standard error.
