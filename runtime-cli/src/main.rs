@@ -11,6 +11,7 @@ mod foreground;
 mod log;
 mod notify;
 mod output;
+mod owners;
 mod program;
 mod root;
 mod signals;

@@ -14,6 +14,7 @@ pub(crate) mod path;
 mod process;
 mod rootfs;
 mod seccomp;
+mod users;
 
 use super::protocol::{self, FromChild, FromParent, SIZE, STAGE};
 use crate::plan::{ChildStep, CloneSpec, Gate, Namespace, Planned, Program};

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::path::{self, Kind, PathBuffer};
+use super::users;
 use crate::plan::ChildStep;
 use crate::sys::{self, Call, Fd, Result, SysError};
 use core::ffi::CStr;
@@ -157,62 +158,24 @@ pub fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
 
 /// Fills in HOME from the container's user database; `/` when the user is not in it.
 pub fn home(cx: &mut Context<'_>, slot: usize, uid: u32) -> Result<()> {
-    let mut line = [0; 1024];
+    let mut line = [0; users::MAX_LINE];
     // After pivot_root, and for exec after joining: "/" is the container's.
     let root = sys::openat(Fd::CWD, c"/", O_PATH, 0)?;
     let length = match path::open(root, c"/etc/passwd", O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) {
         Ok(file) => {
             // A database that cannot be read (a directory, say) tells of nobody, as one that is not there.
-            let length = find_user(file, uid, &mut line).unwrap_or_default();
+            let length = users::find_user(|chunk| sys::read(file, chunk), uid, &mut line).unwrap_or_default();
             sys::close(file);
             length
         }
         Err(_) => None,
     };
     let line = length.and_then(|n| line.get(..n)).unwrap_or_default();
-    // name:password:uid:gid:gecos:home:shell (passwd(5))
-    let home = line.split(|b| *b == b':').nth(5).filter(|home| !home.is_empty()).unwrap_or(b"/");
+    let home = users::home_of(line);
     if cx.program.env.overwrite(slot, &[b"HOME=", home]) || cx.program.env.overwrite(slot, &[b"HOME=/"]) {
         return Ok(());
     }
     Err(SysError { call: Call::Check, errno: libc::ENAMETOOLONG })
-}
-
-/// Reads the line of user `uid` into `line`, and returns its length.  A line longer than `line` is passed over.
-fn find_user(file: Fd, uid: u32, line: &mut [u8]) -> Result<Option<usize>> {
-    let mut chunk = [0; 4096];
-    let mut length = 0;
-    // Bounded: the file is the image's.
-    for _ in 0..4096 {
-        let n = sys::read(file, &mut chunk)?;
-        for byte in chunk.get(..n).unwrap_or_default() {
-            if *byte == b'\n' {
-                if is_user(line.get(..length).unwrap_or_default(), uid) {
-                    return Ok(Some(length));
-                }
-                length = 0;
-            } else {
-                if let Some(space) = line.get_mut(length) {
-                    *space = *byte;
-                }
-                // Runs past the end for a line too long, which then is not looked at.
-                length = length.saturating_add(1);
-            }
-        }
-        if n == 0 {
-            return Ok(is_user(line.get(..length).unwrap_or_default(), uid).then_some(length));
-        }
-    }
-    Ok(None)
-}
-
-fn is_user(line: &[u8], uid: u32) -> bool {
-    let Some(field) = line.split(|b| *b == b':').nth(2) else { return false };
-    let number = field.iter().try_fold(0u32, |n, b| {
-        let digit = b.checked_sub(b'0').filter(|d| *d < 10)?;
-        n.checked_mul(10)?.checked_add(digit.into())
-    });
-    !field.is_empty() && number == Some(uid)
 }
 
 /// Lets descriptors 3 to 3+count-1 through.
