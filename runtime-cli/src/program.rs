@@ -68,14 +68,14 @@ fn log_options(global: &Matches) -> Result<log::Options<'_>, Failure> {
 }
 
 fn context(program: &str, global: &Matches) -> Result<Context, Failure> {
-    let rootless = global.choice("rootless", &["auto", "true", "false", "1", "0"])?;
-    if rootless != "auto" {
-        return Err(global.fault("--rootless is not available yet"));
-    }
     Ok(Context {
         program: program.to_owned(),
         root: global.path("root")?,
         systemd_cgroup: global.has("systemd-cgroup"),
+        rootless_cgroups: match global.choice("rootless", &["auto", "true", "false", "1", "0"])? {
+            "auto" => None,
+            word => Some(["true", "1"].contains(&word)),
+        },
     })
 }
 

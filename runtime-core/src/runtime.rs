@@ -94,6 +94,9 @@ pub struct CreateOptions {
     /// The container is a unit of systemd's, which makes its cgroups; `linux.cgroupsPath` is `slice:prefix:name` then.  Later
     /// operations need not be told.
     pub systemd_cgroup: bool,
+    /// Do without cgroups that there is no permission for, unless `linux.cgroupsPath` asks for them: for a caller without the rights
+    /// of root when `None`.
+    pub rootless_cgroups: Option<bool>,
     /// How much the observer hears.
     pub observe: Observe,
     /// Hears of each step.
@@ -289,6 +292,7 @@ pub(crate) fn compile_silently(options: &mut CreateOptions, detach_start: bool) 
         detach_start,
         no_ready: false,
         systemd_cgroup: options.systemd_cgroup,
+        rootless_cgroups: options.rootless_cgroups,
     };
     let plan = plan::compile(&bundle.loaded, &facts, &plan_options)?;
     Ok(Compiled { bundle, plan })

@@ -614,3 +614,27 @@ fn another_process() {
     };
     exec(process, &few, &root(), "exec_chroot");
 }
+
+/// `--rootless` is about the permission for cgroups, whoever we are: left to who we are, root insists on them.
+#[test]
+fn cgroups_without_permission() {
+    let config = bare(&["mount"], json!({}));
+    let dropped = |facts: HostFacts, asked: Option<bool>| {
+        let case = case(config.clone()).on(facts).with(|options| options.rootless_cgroups = asked);
+        let loaded = spec::load(case.config.to_string().as_bytes()).expect("it loads");
+        let plan = plan::compile(&loaded, &case.facts, &case.options).expect("it compiles");
+        let placement = plan.host.iter().find_map(|planned| match &planned.step {
+            plan::HostStep::CreateCgroup { placement, .. } => Some(placement),
+            _ => None,
+        });
+        let recorded = serde_json::to_value(placement.expect("it has cgroups")).expect("it is recorded");
+        recorded["rootless"].as_bool().expect("a flag")
+    };
+    for (asked, of_root, of_user) in
+        [(None, false, true), (Some(true), true, true), (Some(false), false, false)]
+    {
+        assert_eq!(dropped(root(), asked), of_root, "{asked:?}");
+        let namespaced = || HostFacts { in_user_namespace: true, ..root() };
+        assert_eq!(dropped(namespaced(), asked), of_user, "{asked:?}");
+    }
+}

@@ -47,6 +47,7 @@ impl Launch {
             listen_fdnames,
             notify_socket: relay.as_ref().map(|(relay, _)| relay.socket()),
             systemd_cgroup: context.systemd_cgroup,
+            rootless_cgroups: context.rootless_cgroups,
             observe: told.observe(),
             observer: told.observer(),
             id,

@@ -39,6 +39,8 @@ pub struct Context {
     pub root: Option<PathBuf>,
     /// `--systemd-cgroup`.
     pub systemd_cgroup: bool,
+    /// `--rootless`, where it is not `auto`.
+    pub rootless_cgroups: Option<bool>,
 }
 
 impl Context {

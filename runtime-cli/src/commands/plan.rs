@@ -21,6 +21,7 @@ pub fn run(context: &Context, matches: &Matches) -> Result<(), Failure> {
         no_new_keyring: matches.has("no-new-keyring"),
         preserve_fds: matches.number("preserve-fds", "a number of descriptors")?.unwrap_or(0),
         systemd_cgroup: context.systemd_cgroup,
+        rootless_cgroups: context.rootless_cgroups,
         ..CreateOptions::default()
     };
     // Nothing is recorded, so there need not be a place for records.

@@ -73,6 +73,7 @@ fn options(context: &Context, matches: &Matches) -> Result<RestoreOptions, Failu
         bundle: matches.path("bundle")?.unwrap_or_default(),
         console_socket: console_socket(matches)?,
         systemd_cgroup: context.systemd_cgroup,
+        rootless_cgroups: context.rootless_cgroups,
         image_path: image_path(matches)?,
         work_path: matches.path("work-path")?,
         tcp_established: matches.has("tcp-established"),

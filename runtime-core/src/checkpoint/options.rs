@@ -72,6 +72,8 @@ pub struct RestoreOptions {
     pub stdio: Option<[OwnedFd; 3]>,
     /// The container is a unit of systemd's.
     pub systemd_cgroup: bool,
+    /// As [`crate::CreateOptions::rootless_cgroups`].
+    pub rootless_cgroups: Option<bool>,
     /// The directory with the images.
     pub image_path: PathBuf,
     /// Where CRIU's log and other files go; with the images when `None`.

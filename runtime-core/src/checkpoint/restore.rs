@@ -59,6 +59,7 @@ impl Runtime {
             bundle: options.bundle.clone(),
             loaded: options.loaded.take(),
             systemd_cgroup: options.systemd_cgroup,
+            rootless_cgroups: options.rootless_cgroups,
             ..CreateOptions::default()
         };
         let compiled = compile_silently(&mut create, true)?;

@@ -29,7 +29,8 @@ pub(super) fn compile(input: &Input<'_>, report: &mut Report) -> Groups {
     let facts = input.facts;
     let given = input.linux().and_then(|linux| linux.cgroups_path().as_ref());
     let text = given.map(|path| path.to_string_lossy());
-    let (id, rootless) = (&input.options.id, input.rootless());
+    let id = &input.options.id;
+    let rootless = input.options.rootless_cgroups.unwrap_or_else(|| input.rootless());
     let placed = match &facts.systemd {
         _ if !input.options.systemd_cgroup => {
             cgroup::place(&facts.cgroups, &facts.own_cgroups, text.as_deref(), id, rootless)

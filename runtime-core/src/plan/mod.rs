@@ -100,6 +100,8 @@ pub struct Options {
     pub no_ready: bool,
     /// `--systemd-cgroup`: the container is a unit of systemd's.
     pub systemd_cgroup: bool,
+    /// `--rootless`: whether cgroups that we have no permission for are done without; by who we are when `None`.
+    pub rootless_cgroups: Option<bool>,
 }
 
 /// Nothing below this line is reached by the child half.
