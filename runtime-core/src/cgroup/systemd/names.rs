@@ -22,7 +22,9 @@ pub(super) struct Names {
 /// the id is used.  Without a prefix the unit is `name.scope`, else `prefix-name.scope`.
 pub(super) fn parse(given: Option<&str>, id: &str, default_slice: &str) -> Result<Names, String> {
     let Some(text) = given.filter(|text| !text.is_empty()) else {
-        return Ok(Names { slice: default_slice.to_owned(), unit: format!("{PREFIX}-{}.scope", escape(id)) });
+        let unit = format!("{PREFIX}-{}.scope", escape(id));
+        check_unit(&unit)?;
+        return Ok(Names { slice: default_slice.to_owned(), unit });
     };
     let [slice, prefix, name] = text.split(':').collect::<Vec<_>>()[..] else {
         return Err("systemd wants it in the form slice:prefix:name".to_owned());
@@ -193,5 +195,8 @@ mod tests {
             let error = names(Some(given), "web").unwrap_err();
             assert!(error.contains(why), "{given:?}: {error}");
         }
+        // An id that is none too long becomes so by what is escaped in it: found by the fuzzer.
+        let error = names(None, &"+".repeat(70)).unwrap_err();
+        assert!(error.contains("more than"), "{error}");
     }
 }
