@@ -79,12 +79,21 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { path: path.into(), message: message.into() });
+        self.faults.push(Fault { path: path.into(), message: printable(message.into()) });
     }
 
     pub(crate) fn warn(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
-        self.warnings.push(format!("{path}: {message}"));
+        self.warnings.push(printable(format!("{path}: {message}")));
     }
+}
+
+/// Control characters as escapes: no word of a config may forge a line of the log, or speak to a terminal.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// `parent.key`, or `parent["key"]` where the key could be mistaken for several.
@@ -131,5 +140,14 @@ mod tests {
         assert_eq!(member("linux", "sysctl"), "linux.sysctl");
         assert_eq!(member("linux.sysctl", "net.core.x"), "linux.sysctl[\"net.core.x\"]");
         assert_eq!(member("annotations", ""), "annotations[\"\"]");
+    }
+
+    #[test]
+    fn a_config_forges_no_line() {
+        let mut report = Report::default();
+        report.warn("mounts[0].options", "x\n\u{1b}[2Jé: no effect");
+        report.fault("mounts[0]", "y\r\u{9b}");
+        assert_eq!(report.warnings, ["mounts[0].options: x\\n\\u{1b}[2Jé: no effect"]);
+        assert_eq!(report.faults[0].message, "y\\r\\u{9b}");
     }
 }
