@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use conformance::harness::{ConsoleSocket, eventually};
+use conformance::harness::{ConsoleSocket, Container, eventually, skip};
 use serde_json::json;
 
 mod criu;
@@ -46,6 +47,11 @@ fn under_a_new_id_it_has_new_cgroups() {
     let Some(mut subject) = Subject::new() else { return };
     subject.run(COUNTER);
     subject.grows("n", 3);
+    let groups = |container: &Container| {
+        let pid = container.state()["pid"].to_string();
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs")
+    };
+    let before = groups(&subject.container);
     subject.checkpoint(&["--leave-running"]);
     let at = subject.number("n");
     // The first goes on, beside the second.
@@ -55,13 +61,65 @@ fn under_a_new_id_it_has_new_cgroups() {
     let at = subject.number("n");
     subject.container.id = format!("{old}-again");
     subject.restore(&[]);
-    let pid = subject.container.state()["pid"].to_string();
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
-    assert!(groups.contains(&subject.container.id), "{groups}");
+    assert!(before.contains(&old), "{before}");
+    assert_eq!(groups(&subject.container), before.replace(&old, &subject.container.id));
     eventually("the counter is written", || subject.number("n") != at);
     subject.container.delete(&["--force"]).ok();
     subject.container.assert_clean();
     subject.container.id = old;
+}
+
+/// The group of version 2 that a process is in, on v2 alone and on hybrid hosts; `None` on v1 alone.
+fn v2_group(pid: &str) -> Option<PathBuf> {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let mount = mounts.into_iter().find(|mount| mount.join("cgroup.procs").exists())?;
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/")).expect("every process has one");
+    Some(mount.join(path))
+}
+
+#[test]
+fn groups_below_its_own_are_kept() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(&format!("sleep 1000 & {COUNTER}"));
+    subject.grows("n", 3);
+    // The oldest child of the first process.
+    let sleeper = |container: &Container| {
+        let pid = container.state()["pid"].to_string();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
+        let first = children.split_whitespace().next().expect("it has one").to_owned();
+        (pid, first)
+    };
+    let (pid, child) = sleeper(&subject.container);
+    let Some(group) = v2_group(&pid) else { return skip("there is no cgroup v2") };
+    let inner = group.join("inner");
+    fs::create_dir(&inner).expect("a group can be made");
+    fs::write(inner.join("cgroup.procs"), &child).expect("the process can be moved");
+    subject.checkpoint(&[]);
+    assert!(!group.exists());
+    subject.restore(&[]);
+    let (pid, child) = sleeper(&subject.container);
+    assert_eq!((v2_group(&pid), v2_group(&child)), (Some(group), Some(inner)));
+    subject.container.delete(&["--force"]).ok();
+    subject.container.assert_clean();
+}
+
+#[test]
+fn outside_of_its_cgroups_it_is_not_restored() {
+    let Some(mut subject) = Subject::new() else { return };
+    let Some(ours) = v2_group("self") else { return skip("there is no cgroup v2") };
+    subject.run(COUNTER);
+    subject.grows("n", 3);
+    subject.checkpoint(&[]);
+    // CRIU leaves it where it is, and a hook takes it away.
+    let hook = subject.container.directory().join("hook");
+    let procs = ours.join("cgroup.procs");
+    script(&hook, &format!("sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/' >{}", procs.display()));
+    subject.container.config["hooks"] = json!({ "createRuntime": [{ "path": hook }] });
+    let (id, images) = (subject.container.id.clone(), subject.path("images"));
+    let words = ["restore", "--detach", "--manage-cgroups-mode", "ignore", "--image-path", &images, &id];
+    subject.container.runtime(&words).fails_with("outside of the container's cgroup");
+    subject.container.assert_clean();
 }
 
 #[test]
@@ -343,7 +401,7 @@ fn who_has_no_criu_is_told() {
     subject.container.runtime(&checkpoint).fails_with(need);
     // One of before: it answers VERSION with 3.15.
     script(
-        &std::path::Path::new(&nowhere).join("criu"),
+        &Path::new(&nowhere).join("criu"),
         r"printf '\010\012\020\001\122\004\010\003\020\017' >&3; read x <&3",
     );
     subject.container.runtime(&checkpoint).fails_with("criu is of version 3.15, and 3.16 or later is needed");

@@ -218,6 +218,7 @@ impl Restore<'_> {
         // Our child, which nobody has waited for: the pid is no other's.
         let pidfd = sys::pidfd_open(pid);
         let pidfd = pidfd.map_err(|e| Error::because(ErrorKind::Host, format!("open process {pid}"), e))?;
+        require_membership(pid, state)?;
         state.set_init(pid);
         state.phase = Phase::Running;
         let has_time = state.exec.namespaces.iter().any(|n| n.typ() == LinuxNamespaceType::Time);
@@ -254,6 +255,20 @@ fn is_elsewhere(pid: i32, kind: Namespace) -> bool {
         sys::fstat(Fd::from(&namespace)).ok().map(|stat| stat.ino)
     };
     of(pid) != of(sys::getpid())
+}
+
+/// Refuses a process that CRIU, as its configuration may ask, has put elsewhere: neither limits nor kill would reach it.
+fn require_membership(pid: i32, state: &State) -> Result<(), Error> {
+    let Some(group) = state.cgroup.as_ref().filter(|placement| placement.main().is_some()) else {
+        return Ok(());
+    };
+    if group.procs(true)?.contains(&pid) {
+        return Ok(());
+    }
+    let at = cgroups_of(pid)?.into_iter().map(|(name, path)| format!("{name}:{path}"));
+    let at = at.collect::<Vec<_>>().join(", ");
+    let message = format!("criu has restored process {pid} outside of the container's cgroup: it is in {at}");
+    Err(Error::new(ErrorKind::Host, message))
 }
 
 /// The groups that a process is in, by controller (`cgroups(7)`, `/proc/PID/cgroup`).

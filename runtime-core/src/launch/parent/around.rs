@@ -36,7 +36,11 @@ impl Parent<'_> {
         for planned in &plan.host {
             let done = match &planned.step {
                 HostStep::Clone => match make.take() {
-                    Some(make) => make().map(|child| self.guest = Some(child)),
+                    Some(make) => make().and_then(|child| {
+                        self.guest = Some(child);
+                        // The container's own process is cloned into its group, and no step moves it then.
+                        if plan.clone.into_cgroup { self.join_cgroup() } else { Ok(()) }
+                    }),
                     None => Ok(()),
                 },
                 HostStep::RecordIntent
