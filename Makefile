@@ -31,6 +31,10 @@ lint: ## check the format, the lints and the documentation; change nothing
 bench: ## compare orlop with runc and crun on the same bundles (root)
 	@scripts/bench
 
+.PHONY: bench-docs
+bench-docs: ## the same, and write the tables and plots of docs/benchmarks.md anew (root, a quiet machine)
+	@scripts/bench --docs docs
+
 .PHONY: build
 build: ## build the release binaries: orlop and containerd-shim-orlop-v2
 	cargo build --release -p orlop -p containerd-shim-orlop-v2

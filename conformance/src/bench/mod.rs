@@ -4,9 +4,11 @@
 //! Wall time is from `posix_spawn` to the end of the process; system calls, processes and memory are counted in
 //! one run more, under ptrace, outside of the timing.
 
+mod docs;
 pub mod hot;
 mod measure;
 mod options;
+mod plot;
 mod report;
 mod trace;
 mod world;
@@ -64,7 +66,11 @@ pub struct Table {
 /// Runs `conformance bench`.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(options) = options::parse(args)? else { return Ok(()) };
+    if let Some(directory) = &options.docs {
+        docs::check(directory)?;
+    }
     let world = World::prepare(&options)?;
+    let facts = world.facts(&options.contenders);
     let stopwatch = Stopwatch::new()?;
     let mut tables = Vec::new();
     for operation in &options.operations {
@@ -72,10 +78,12 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
             tables.push(compare(&options, &world, &stopwatch, *operation, bundle)?);
         }
     }
-    let facts = world.facts();
     print!("{}", report::markdown(&options, &facts, &tables));
     if let Some(path) = &options.json {
         std::fs::write(path, report::json(&options, &facts, &tables))?;
+    }
+    if let Some(directory) = &options.docs {
+        docs::write(directory, &options, &facts, &tables)?;
     }
     Ok(())
 }

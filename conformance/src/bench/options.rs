@@ -22,6 +22,8 @@ usage: conformance bench [options]
   --with-resources                   give the plain bundle memory, cpu and pids limits too
   --seccomp FILE                     give every runtime the seccomp object in FILE (linux.seccomp)
   --json FILE                        also write the figures as JSON
+  --docs DIR                         also put the figures into DIR/benchmarks.md, between its markers, and plots of them into
+                                     DIR/benchmarks/OPERATION.svg
   --dir DIR                          where bundles and state are made for the time (default: the system's)
 
 Markdown goes to standard output.  Needs root.  The floor is always measured beside the runtimes.
@@ -105,6 +107,8 @@ pub struct Options {
     pub seccomp: Option<PathBuf>,
     /// Where figures go as JSON.
     pub json: Option<PathBuf>,
+    /// The directory whose `benchmarks.md` and pictures are written anew.
+    pub docs: Option<PathBuf>,
     /// Where temporary files are made.
     pub dir: PathBuf,
     /// The probe: the container's program.
@@ -183,6 +187,7 @@ impl Options {
             "--cgroup-view" => self.view = view(value)?,
             "--seccomp" => self.seccomp = Some(value.into()),
             "--json" => self.json = Some(std::path::absolute(value)?),
+            "--docs" => self.docs = Some(std::path::absolute(value)?),
             "--dir" => self.dir = std::path::absolute(value)?,
             _ => return Err(failure(format!("{flag}: no such option\n\n{USAGE}"))),
         }
@@ -203,6 +208,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         resources: false,
         seccomp: None,
         json: None,
+        docs: None,
         dir: std::env::temp_dir(),
         probe: sibling(&own, "probe"),
     };

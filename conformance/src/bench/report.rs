@@ -9,38 +9,43 @@ use super::options::Options;
 use super::{Series, Table};
 
 /// Order statistics of a series, in milliseconds.
-struct Summary {
+pub struct Summary {
     minimum: f64,
-    quartile: f64,
-    median: f64,
+    /// A quarter of the times are below.
+    pub quartile: f64,
+    /// Half of the times are below.
+    pub median: f64,
+    /// A quarter of the times are above.
+    pub upper: f64,
 }
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn summary(series: &Series) -> Summary {
+/// Not numbers when nothing was timed.
+pub fn summary(series: &Series) -> Summary {
     let mut times: Vec<f64> = series.times.iter().copied().map(milliseconds).collect();
     times.sort_by(f64::total_cmp);
     let at = |quarter: usize| {
         times.get((times.len().saturating_sub(1)) * quarter / 4).copied().unwrap_or(f64::NAN)
     };
-    Summary { minimum: at(0), quartile: at(1), median: at(2) }
+    Summary { minimum: at(0), quartile: at(1), median: at(2), upper: at(3) }
 }
 
 /// One table of times: a row for each contender, the ratio of first quartiles to each of the others.
 fn times(out: &mut String, table: &Table) {
     let summaries: Vec<Summary> = table.series.iter().map(summary).collect();
     let peers: String = table.series.iter().map(|series| format!(" ÷ {} |", series.name)).collect();
-    let _ = writeln!(out, "| | median | first quartile | minimum |{peers}");
-    let _ = writeln!(out, "|---|--:|--:|--:|{}", "--:|".repeat(table.series.len()));
+    let _ = writeln!(out, "| | median | first quartile | third | minimum |{peers}");
+    let _ = writeln!(out, "|---|--:|--:|--:|--:|{}", "--:|".repeat(table.series.len()));
     for (series, own) in table.series.iter().zip(&summaries) {
         let ratios: String =
             summaries.iter().map(|other| format!(" {:.2} |", own.quartile / other.quartile)).collect();
         let _ = writeln!(
             out,
-            "| {} | {:.2} ms | {:.2} ms | {:.2} ms |{ratios}",
-            series.name, own.median, own.quartile, own.minimum
+            "| {} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms |{ratios}",
+            series.name, own.median, own.quartile, own.upper, own.minimum
         );
     }
 }
@@ -67,9 +72,8 @@ fn counts(out: &mut String, table: &Table) {
     }
 }
 
-/// The report for people.
-pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String {
-    let mut out = String::from("# A static `true`\n\n");
+/// Where and how it was measured, as a list.
+fn circumstances(out: &mut String, options: &Options, facts: &[String]) {
     for fact in facts {
         let _ = writeln!(out, "- {fact}.");
     }
@@ -84,16 +88,45 @@ pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String
         let words: Vec<_> = contender.global.iter().map(|word| word.to_string_lossy()).collect();
         let _ = writeln!(out, "- {} is given {}.", contender.name, words.join(" "));
     }
-    for table in tables {
-        let _ = writeln!(out, "\n## `{}`, {}\n", table.operation.name(), table.bundle);
-        times(&mut out, table);
-        if table.series.iter().any(|series| series.counts.is_some()) {
-            counts(&mut out, table);
-        }
-        for (name, words) in &table.dropped {
-            let _ = writeln!(out, "\n{name} cannot run this bundle here: {words}");
-        }
+}
+
+/// What was measured for one operation on one bundle, below a heading.
+fn figures(out: &mut String, table: &Table) {
+    let _ = writeln!(out, " `{}`, {}\n", table.operation.name(), table.bundle);
+    times(out, table);
+    if table.series.iter().any(|series| series.counts.is_some()) {
+        counts(out, table);
     }
+    for (name, words) in &table.dropped {
+        let _ = writeln!(out, "\n{name} cannot run this bundle here: {words}");
+    }
+}
+
+/// The report for people.
+pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String {
+    let mut out = String::from("# A static `true`\n\n");
+    circumstances(&mut out, options, facts);
+    for table in tables {
+        out.push_str("\n##");
+        figures(&mut out, table);
+    }
+    out
+}
+
+/// The same as a section of `docs/benchmarks.md`, with a picture before each operation's tables.
+pub fn section(options: &Options, facts: &[String], tables: &[Table]) -> String {
+    let mut out = String::from("## Measured\n\n");
+    circumstances(&mut out, options, facts);
+    let mut last = None;
+    for table in tables {
+        let name = table.operation.name();
+        if last.replace(name) != Some(name) {
+            let _ = writeln!(out, "\n![the times of {name}](benchmarks/{name}.svg)");
+        }
+        out.push_str("\n###");
+        figures(&mut out, table);
+    }
+    out.push('\n');
     out
 }
 
@@ -105,7 +138,8 @@ pub fn json(options: &Options, facts: &[String], tables: &[Table]) -> String {
         json!({
             "name": series.name,
             "milliseconds": series.times.iter().copied().map(milliseconds).collect::<Vec<_>>(),
-            "median": summary.median, "first_quartile": summary.quartile, "minimum": summary.minimum,
+            "median": summary.median, "first_quartile": summary.quartile,
+            "third_quartile": summary.upper, "minimum": summary.minimum,
             "system_calls": counts.map(|counts| counts.calls),
             "system_calls_by_number": counts.map(|counts| &counts.by_number),
             "processes": counts.map(|counts| counts.processes),

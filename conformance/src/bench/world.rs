@@ -121,6 +121,26 @@ fn c_words(words: Vec<OsString>) -> Vec<CString> {
     words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
 }
 
+/// The first line that a program says, for the report.
+fn said(program: &Path, words: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(words).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.ok().as_deref().and_then(|text| text.lines().next()).unwrap_or("(it did not say)").to_owned()
+}
+
+fn version(contender: &Contender) -> String {
+    let words = said(&contender.path, &["--version"]);
+    // A second build of a runtime says the same as the first, under another name.
+    if words.starts_with(&contender.name) { words } else { format!("{}: {words}", contender.name) }
+}
+
+/// The processor's name; architectures other than x86 have no such line.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"));
+    line.map_or("of no name", |line| line.trim_start_matches([' ', '\t', ':'])).to_owned()
+}
+
 impl World {
     /// Makes the directory and its bundles.
     pub fn prepare(options: &Options) -> Result<Self, Failure> {
@@ -155,8 +175,8 @@ impl World {
         self.directory.join(bundle).join("rootfs/bin/probe")
     }
 
-    /// Sentences about the circumstances, for the report.
-    pub fn facts(&self) -> Vec<String> {
+    /// Sentences about the circumstances as they are now, for the report.
+    pub fn facts(&self, contenders: &[Contender]) -> Vec<String> {
         let hidden = self.hidden.as_ref().map_or_else(String::new, |path| {
             format!(
                 "; the v2 hierarchy at {} holds controllers, which crun refuses beside v1, so all programs run in a \
@@ -166,9 +186,19 @@ impl World {
         });
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load: Vec<&str> = load.split(' ').take(3).collect();
+        let versions: Vec<String> =
+            contenders.iter().filter(|contender| !contender.floor).map(version).collect();
         vec![
-            format!("Linux {}, {cpus} CPUs", release.trim()),
+            format!(
+                "{}, with a load of {} before it began",
+                said(Path::new("date"), &["-u", "+%F %R UTC"]),
+                load.join(", ")
+            ),
+            format!("Linux {}, {cpus} CPUs: {}", release.trim(), processor()),
             format!("{} cgroup hierarchies in sight{hidden}", self.hierarchies),
+            versions.join("; "),
         ]
     }
 
