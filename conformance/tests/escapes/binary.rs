@@ -30,12 +30,15 @@ fn with_copy_of_runtime() -> (Container, PathBuf, Vec<u8>) {
 
 /// The container overwrites whatever runs in it and is not the probe, while `args` are executed in it.
 fn attack(container: &mut Container, args: &[&str]) -> String {
-    let output = container.launch(&["probe", "overwrite", "2"]);
+    let enough = container.rootfs("enough");
+    let _ = fs::remove_file(&enough);
+    let output = container.launch(&["probe", "overwrite", "60"]);
     let read = || fs::read_to_string(&output).unwrap_or_default();
     eventually("the attacker is ready", || !read().is_empty());
     for _ in 0..ROUNDS {
         let _ = container.runtime(&[&["exec", &container.id.clone()], args].concat());
     }
+    fs::write(&enough, "").expect("our own directory");
     eventually("the attacker has ended", || read().contains("opened "));
     read()
 }
@@ -81,7 +84,7 @@ fn the_binary_as_entry_point_cannot_be_overwritten() {
     // A second container looks at the first one's processes.
     let mut attacker = Container::new();
     attacker.config["root"]["readonly"] = json!(false);
-    let output = attacker.launch(&["probe", "overwrite", "2"]);
+    let output = attacker.launch(&["probe", "overwrite", "60"]);
     let read = || fs::read_to_string(&output).unwrap_or_default();
     eventually("the attacker is ready", || !read().is_empty());
     container.namespace("pid", Some(&format!("/proc/{}/ns/pid", attacker.state()["pid"])));
@@ -91,6 +94,7 @@ fn the_binary_as_entry_point_cannot_be_overwritten() {
             let _ = container.run();
         }
     }
+    fs::write(attacker.rootfs("enough"), "").expect("our own directory");
     eventually("the attacker has ended", || read().contains("opened "));
     assert_unchanged(&copy, &before, &read());
 }

@@ -14,7 +14,12 @@ fn deadline(args: &[String], at: usize, what: &str) -> std::io::Result<Instant> 
     Ok(Instant::now() + Duration::from_secs_f64(number(args, at, what)?))
 }
 
-/// Looks, for the given seconds, into the descriptors, the program and the directories of every other process of this pid
+/// Whether an attack goes on: until its time is over, or `/enough` tells that nothing comes any more.
+fn goes_on(end: Instant) -> bool {
+    Instant::now() < end && !Path::new("/enough").exists()
+}
+
+/// Looks, until `/enough` is there, or for the given seconds, into the descriptors, the program and the directories of every other process of this pid
 /// namespace, and says what it can reach of those that are not the probe: a runtime on its way into the container.
 ///
 /// `snoop SECONDS`: prints `ready`, then each find once, then how many processes of the probe it has seen meanwhile.
@@ -24,7 +29,7 @@ pub fn snoop(args: &[String]) -> Outcome {
     let mut found = std::collections::BTreeSet::new();
     let mut seen = std::collections::BTreeSet::new();
     say("ready")?;
-    while Instant::now() < end {
+    while goes_on(end) {
         for pid in pids() {
             if pid == own {
                 continue;
@@ -63,7 +68,7 @@ fn pids() -> Vec<u32> {
     entries.filter_map(|entry| std::str::from_utf8(entry.file_name().as_bytes()).ok()?.parse().ok()).collect()
 }
 
-/// Overwrites, for the given seconds, the program of every other process of this pid namespace that is not the probe: opens it while it
+/// Overwrites, until `/enough` is there, or for the given seconds, the program of every other process of this pid namespace that is not the probe: opens it while it
 /// runs, and for writing as soon as it has ended.
 ///
 /// `overwrite SECONDS`: prints `ready`, then how many programs it has opened and how many it has written to.
@@ -72,7 +77,7 @@ pub fn overwrite(args: &[String]) -> Outcome {
     let own = std::process::id();
     let (mut opened, mut written) = (0u32, 0u32);
     say("ready")?;
-    while Instant::now() < end {
+    while goes_on(end) {
         for pid in pids() {
             let exe = format!("/proc/{pid}/exe");
             if pid == own || fs::read_link(&exe).is_ok_and(|program| program == Path::new("/bin/probe")) {
