@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use conformance::harness::{Container, Kind, NOBODY, Output, beyond_runc, kind, require_root};
+use conformance::harness::{Container, Kind, NOBODY, Output, beyond_runc, is_root, kind, require_root};
 use serde_json::json;
 
 const COMMANDS: &[&str] = &[
@@ -177,6 +177,10 @@ fn output_into_a_pipe_that_is_closed() {
         &["events", "--stats", &id],
         &["events", "--interval", "50ms", &id],
     ] {
+        // An ordinary user's container has no cgroup here, of which figures could be told.
+        if words[0] == "events" && !is_root() {
+            continue;
+        }
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = container.command(words).stdout(writer).output().expect("it runs");
