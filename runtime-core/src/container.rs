@@ -234,7 +234,7 @@ pub(crate) fn status_of_live(dir: &ContainerDir, state: &State) -> Result<Status
         return Ok(Status::Paused);
     }
     // The socket file may outlive a `start` that was killed; the process that listens on it may not.
-    if dir.start_socket_exists() && connect_start(dir).is_ok() {
+    if dir.start_socket_exists() && try_connect_start(dir)?.is_some() {
         return Ok(Status::Created);
     }
     Ok(Status::Running)
@@ -247,10 +247,23 @@ pub(crate) fn start_address(dir: &ContainerDir) -> Result<UnixAddr, Error> {
 }
 
 fn connect_start(dir: &ContainerDir) -> Result<OwnedFd, Error> {
+    let nobody = || Error::because(ErrorKind::Host, "connect to start.sock", nix::Error::ECONNREFUSED);
+    try_connect_start(dir)?.ok_or_else(nobody)
+}
+
+/// A connection to the process that waits for `start`; `None` when nobody listens (any more).
+fn try_connect_start(dir: &ContainerDir) -> Result<Option<OwnedFd>, Error> {
     let fail = |e: nix::Error| Error::because(ErrorKind::Host, "connect to start.sock", e);
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(fail)?;
-    connect(fd.as_raw_fd(), &start_address(dir)?).map_err(fail)?;
-    Ok(fd)
+    let address = start_address(dir)?;
+    loop {
+        match connect(fd.as_raw_fd(), &address) {
+            Ok(()) => return Ok(Some(fd)),
+            Err(nix::Error::EINTR) => {}
+            Err(nix::Error::ECONNREFUSED | nix::Error::ENOENT) => return Ok(None),
+            Err(e) => return Err(fail(e)),
+        }
+    }
 }
 
 /// Tells the waiting process to run the program, and waits until it does.

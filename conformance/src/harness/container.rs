@@ -72,6 +72,18 @@ impl Running {
         fs::read_to_string(&self.stdout).unwrap_or_default()
     }
 
+    /// Kills it, if it runs still; whether it did.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[must_use]
+    pub fn kill_now(mut self) -> bool {
+        let runs = self.child.try_wait().expect("a child can be waited for").is_none();
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a killed child ends");
+        runs
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -425,22 +437,35 @@ impl Container {
         self.runtime(&[&["delete"], flags, &[&self.id]].concat())
     }
 
+    /// The file to which standard output went of the command before the last `back` ones.
+    #[must_use]
+    pub fn output_file(&self, back: usize) -> PathBuf {
+        let last = self.commands.load(Ordering::Relaxed) - 1;
+        self.directory.join(format!("output/{}.out", last - back))
+    }
+
+    /// What is left of this container, when it has had a moment to go: processes, mounts, cgroups, state.
+    #[must_use]
+    pub fn left_behind(&self) -> Vec<String> {
+        // A killed process may be a zombie for the moment until its new parent has seen to it.
+        let deadline = Instant::now() + patience(Duration::from_secs(1));
+        loop {
+            let left = leaks::find(&self.id, &self.directory, &self.state_root());
+            if left.is_empty() || Instant::now() > deadline {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Asserts that nothing of this container is left: no process, mount, cgroup or state.
     ///
     /// # Panics
     /// When something is.
     #[track_caller]
     pub fn assert_clean(&self) {
-        // A killed process may be a zombie for the moment until its new parent has seen to it.
-        let deadline = Instant::now() + patience(Duration::from_secs(1));
-        loop {
-            let left = leaks::find(&self.id, &self.directory, &self.state_root());
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "left behind by {}:\n  {}", self.id, left.join("\n  "));
-            thread::sleep(Duration::from_millis(10));
-        }
+        let left = self.left_behind();
+        assert!(left.is_empty(), "left behind by {}:\n  {}", self.id, left.join("\n  "));
     }
 }
 

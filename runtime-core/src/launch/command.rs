@@ -218,10 +218,17 @@ fn stage(p: &Prepared<'_>) -> Infallible {
             Err(error) => give_up(Fd::from(&p.report), error),
         })
     });
-    match made.and_then(|child| sys::send_fd(Fd::from(&p.report), &[0], Fd::from(&child.pidfd))) {
-        Ok(()) => sys::exit(0),
+    let child = match made {
+        Ok(child) => child,
         Err(error) => give_up(Fd::from(&p.report), error),
+    };
+    let pid = child.pid.to_ne_bytes();
+    if sys::send_fd(Fd::from(&p.report), &pid, Fd::from(&child.pidfd)).is_err() {
+        // Nobody would watch it.  It is the caller's to bury, who learns its pid at least.
+        let _ = sys::pidfd_send_signal(Fd::from(&child.pidfd), libc::SIGKILL);
+        let _ = sys::send(Fd::from(&p.report), &pid);
     }
+    sys::exit(0)
 }
 
 /// Streams, signals, directory, and nothing else open but the report.  Bare.
@@ -281,6 +288,8 @@ pub(super) enum Report {
     Closed,
     /// A descriptor: of the program's process, which the stage has made, or of what else the child was to open.
     Made(OwnedFd),
+    /// A process, by its pid: the descriptor has not come along (too many are open).
+    Unwatched(i32),
     /// A call failed.
     Failed(SysError),
 }
@@ -293,6 +302,7 @@ pub(super) fn receive(report: &OwnedFd) -> Result<Report, CommandError> {
     Ok(match (fd, len) {
         (Some(fd), _) => Report::Made(fd),
         (None, 0) => Report::Closed,
+        (None, 4) => Report::Unwatched(i32::from_ne_bytes([a, b, c, d])),
         (None, _) => Report::Failed(SysError {
             call: Call::from_number(u16::from_ne_bytes([a, b])).unwrap_or(Call::Check),
             errno: i32::from_ne_bytes([c, d, e, f]),
@@ -320,25 +330,57 @@ pub fn receive_fd(socket: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Opt
 }
 
 /// Buries the stage, and takes the pidfd of the program's process from it, and what that process has reported meanwhile.
+///
+/// A process that cannot be watched is killed and buried here: as a zombie in the container's pid namespace it would keep the first
+/// process of that from ending, for which we wait (`pid_namespaces(7)`).
 fn second(report: &OwnedFd, stage: &OwnedFd) -> Result<(OwnedFd, Option<SysError>), CommandError> {
     // Its records are queued when it ends.  The program's process may have put one before the pidfd.
-    let made = match reap(stage.as_fd()) {
-        Ok(WaitStatus::Exited(_, 0)) => true,
-        Ok(WaitStatus::Exited(..)) => false,
-        Ok(WaitStatus::Signaled(_, signal, _)) => {
-            return Err(CommandError::Signal { signal, stderr: String::new() });
-        }
-        _ => return Err(CommandError::StatusTaken),
-    };
+    let ended = reap(stage.as_fd());
     let mut failure = None;
+    // The stage's own failure, or ours; a record may be there all the same.
+    let mut fault = match ended {
+        Ok(WaitStatus::Exited(..)) => None,
+        Ok(WaitStatus::Signaled(_, signal, _)) => {
+            Some(CommandError::Signal { signal, stderr: String::new() })
+        }
+        _ => Some(CommandError::StatusTaken),
+    };
+    let made = matches!(ended, Ok(WaitStatus::Exited(_, 0))) || fault.is_some();
+    let mut tries = 0;
     loop {
-        match receive(report)? {
-            Report::Made(pidfd) => return Ok((pidfd, failure)),
-            Report::Failed(error) if made => failure = Some(error),
-            Report::Failed(error) => return Err(CommandError::Start(error)),
-            Report::Closed => return Err(CommandError::StatusTaken),
+        match receive(report) {
+            Ok(Report::Made(pidfd)) => match fault {
+                None => return Ok((pidfd, failure)),
+                Some(fault) => {
+                    // One that has ended is buried alike.
+                    let _ = sys::pidfd_send_signal(Fd::from(&pidfd), libc::SIGKILL);
+                    let _ = reap(pidfd.as_fd());
+                    return Err(fault);
+                }
+            },
+            Ok(Report::Unwatched(pid)) => {
+                bury(pid);
+                return Err(fault.unwrap_or(CommandError::Prepare { call: "recvmsg", errno: Errno::EMFILE }));
+            }
+            Ok(Report::Failed(error)) if made => failure = Some(error),
+            Ok(Report::Failed(error)) => return Err(fault.unwrap_or(CommandError::Start(error))),
+            Ok(Report::Closed) => return Err(fault.unwrap_or(CommandError::StatusTaken)),
+            Err(error) => {
+                tries += 1;
+                if tries > 2 {
+                    return Err(error);
+                }
+                fault = fault.or(Some(error));
+            }
         }
     }
+}
+
+/// Kills a child of ours that nobody watches, and reaps it: until then its pid is its own.
+fn bury(pid: i32) {
+    let pid = nix::unistd::Pid::from_raw(pid);
+    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::__WALL) == Err(Errno::EINTR) {}
 }
 
 /// Waits for the end of the child behind `pidfd`, whatever its exit signal is, and for no other.

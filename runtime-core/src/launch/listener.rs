@@ -66,7 +66,7 @@ impl Agent {
             .map_err(|e| to_agent(e.into()))?;
         let address = UnixAddr::new(format!("/proc/self/fd/{}", there.as_raw_fd()).as_str());
         let connection = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-            .and_then(|s| connect(s.as_raw_fd(), &address?).map(|()| s))
+            .and_then(|s| connect_whatever_signals(&s, &address?).map(|()| s))
             .map_err(|e| to_agent(e.into()))?;
         let message = ProcessState {
             oci_version: OCI_VERSION,
@@ -101,6 +101,16 @@ impl Agent {
 fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
     loop {
         match call() {
+            Err(nix::Error::EINTR) => {}
+            r => return r,
+        }
+    }
+}
+
+/// connect(2) once more where a signal has interrupted it: of a Unix socket, nothing has been begun then.
+fn connect_whatever_signals(socket: &OwnedFd, address: &UnixAddr) -> nix::Result<()> {
+    loop {
+        match connect(socket.as_raw_fd(), address) {
             Err(nix::Error::EINTR) => {}
             r => return r,
         }

@@ -157,7 +157,7 @@ fn open_inside(netns: BorrowedFd<'_>, device: &str) -> Result<Route> {
     match received {
         Ok(Report::Made(socket)) => Ok(Route::from(socket)),
         Ok(Report::Failed(error)) => Err(by_call(error)),
-        Ok(Report::Closed) => Err(failed(Errno::EPIPE)),
+        Ok(Report::Closed | Report::Unwatched(_)) => Err(failed(Errno::EPIPE)),
         Err(error) => Err(NetDeviceError { device: device.to_owned(), action, reason: error.to_string() }),
     }
 }

@@ -515,14 +515,12 @@ impl Parent<'_> {
 
     fn release(&self, gate: Gate) -> Result<(), Error> {
         let Some(launched) = &self.launched else { return Ok(()) };
-        // A child that is gone has left a report, or its end of the pair closed: the next wait tells.
-        let _ = launched.say(FromParent::Go(gate));
-        Ok(())
+        launched.say(FromParent::Go(gate)).map_err(|e| failed("tell the container's process to go on", e))
     }
 
     fn await_ready(&mut self) -> Result<(), Error> {
         if let Some(launched) = self.launched.as_mut().filter(|_| self.inputs.start_at_once) {
-            launched.say_start();
+            launched.say_start()?;
         }
         self.pump(|m| *m == FromChild::Ready)
     }
@@ -650,14 +648,18 @@ fn with_origin(e: Error, origin: &str) -> Error {
 }
 
 impl Launched {
+    /// A child that is gone has left a report, or its end of the pair closed: the next wait tells.  One that is there and has not been
+    /// told would wait for ever.
     fn say(&self, message: FromParent) -> sys::Result<()> {
-        super::protocol::send(Fd::from(&self.sync), &message.encode())
+        match super::protocol::send(Fd::from(&self.sync), &message.encode()) {
+            Err(e) if e.errno == libc::EPIPE || e.errno == libc::ECONNRESET => Ok(()),
+            r => r,
+        }
     }
 
-    fn say_start(&mut self) {
+    fn say_start(&mut self) -> Result<(), Error> {
         self.start_said = true;
-        // A child that died meanwhile is told by its silence.
-        let _ = self.say(FromParent::Start);
+        self.say(FromParent::Start).map_err(|e| failed("tell the container's process to start", e))
     }
 
     /// The child's next record in the order of the protocol; `None` at the end of the file.
@@ -715,9 +717,8 @@ impl Launched {
             return Err(broken());
         };
         agent.tell(&listener)?;
-        // One that is gone is told by its silence.
-        let _ = self.say(FromParent::Go(Gate::Listener));
-        Ok(())
+        self.say(FromParent::Go(Gate::Listener))
+            .map_err(|e| failed("tell the container's process to go on", e))
     }
 
     /// The next record on the pair.
@@ -744,7 +745,7 @@ impl Launched {
     ) -> Result<Child, Error> {
         // One that does not wait (exec with nothing left to do for us) needs no word.
         if self.stage == Stage::Ready && !self.start_said {
-            self.say_start();
+            self.say_start().inspect_err(|_| self.end())?;
         }
         self.stage = Stage::Started { listener: self.agent.is_some() };
         let mut last = sys::clock_ns();
@@ -770,8 +771,9 @@ impl Launched {
                             end_ns: time,
                         });
                     }
-                    if lockstep {
-                        let _ = self.say(FromParent::Continue);
+                    if lockstep && let Err(e) = self.say(FromParent::Continue) {
+                        self.end();
+                        return Err(failed("answer the container's process", e));
                     }
                 }
                 Ok(Some(FromChild::Failed { step, error })) => {
@@ -807,9 +809,13 @@ impl Launched {
     }
 }
 
-/// Waits for a child of ours that is about to end.
+/// Waits for a child of ours that is about to end, but not for ever: the first process of a pid namespace does not end before all others
+/// of it are reaped, and one may be a child of ours of which we do not know (a hook, whose stage was killed).  It is reaped when we end.
 fn reap(pidfd: BorrowedFd<'_>) {
-    let _ = sys::wait_child(Fd::from(pidfd), 0);
+    const LONG_ENOUGH_MS: u16 = 2000;
+    let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    while poll(&mut ending, PollTimeout::from(LONG_ENOUGH_MS)) == Err(nix::Error::EINTR) {}
+    let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }
 
 #[cfg(test)]
