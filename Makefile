@@ -35,9 +35,11 @@ bench: ## compare orlop with runc and crun on the same bundles (root)
 bench-docs: ## the same, and write the tables and plots of docs/benchmarks.md anew (root, a quiet machine)
 	@scripts/bench --docs docs
 
+# orlop by itself, for the names in runtime-cli/hot-functions.txt: see docs/benchmarks.md
 .PHONY: build
 build: ## build the release binaries: orlop and containerd-shim-orlop-v2
-	cargo build --release -p orlop -p containerd-shim-orlop-v2
+	cargo build --release -p orlop
+	cargo build --release -p containerd-shim-orlop-v2
 
 .PHONY: docs
 docs: ## write the manual pages and the completions of bash, zsh and fish to dist/, from the command's own tables
