@@ -83,12 +83,15 @@ fn groups_below_its_own_are_kept() {
     let Some(mut subject) = Subject::new() else { return };
     subject.run(&format!("sleep 1000 & {COUNTER}"));
     subject.grows("n", 3);
-    // The oldest child of the first process.
+    // The child of the first process that stays: the counter's own sleeps come and go, and a restore may change the order.
     let sleeper = |container: &Container| {
         let pid = container.state()["pid"].to_string();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
-        let first = children.split_whitespace().next().expect("it has one").to_owned();
-        (pid, first)
+        let stays = |child: &&str| {
+            fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|words| words.contains("1000"))
+        };
+        let child = children.split_whitespace().find(stays).expect("it has one").to_owned();
+        (pid, child)
     };
     let (pid, child) = sleeper(&subject.container);
     let Some(group) = v2_group(&pid) else { return skip("there is no cgroup v2") };
