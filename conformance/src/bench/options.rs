@@ -55,7 +55,7 @@ pub enum Operation {
     Create,
     /// Of a created one.
     Start,
-    /// `true` in a running container, the same in all rounds.
+    /// `true` in a running container.
     Exec,
     /// By force, of a running one.
     Delete,

@@ -202,6 +202,11 @@ impl World {
         ]
     }
 
+    fn new_id(&self) -> String {
+        self.serial.set(self.serial.get() + 1);
+        format!("bench-{}-{}", std::process::id(), self.serial.get())
+    }
+
     /// The words of a command on container `id` of a contender's.
     fn on(&self, contender: &Contender, words: &[&str], id: &str) -> Vec<CString> {
         let mut all: Vec<OsString> = vec![contender.path.clone().into()];
@@ -225,8 +230,7 @@ impl World {
             words.extend(["--cgroups".into(), bundle.join("rootfs").into(), "/bin/true".into()]);
             return Command { words: c_words(words), delete: None };
         }
-        self.serial.set(self.serial.get() + 1);
-        let id = format!("bench-{}-{}", std::process::id(), self.serial.get());
+        let id = self.new_id();
         self.command_on(contender, &["run", "--bundle", &bundle.to_string_lossy()], &id)
     }
 
@@ -239,8 +243,7 @@ impl World {
         if contender.floor {
             return None;
         }
-        self.serial.set(self.serial.get() + 1);
-        let id = format!("bench-{}-{}", std::process::id(), self.serial.get());
+        let id = self.new_id();
         let idle = self.directory.join(idle(bundle));
         let make = ["create", "--bundle", &idle.to_string_lossy()];
         let on = |words: &[&str]| self.command_on(contender, words, &id);

@@ -8,6 +8,7 @@ use libc::{
     E2BIG, EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM, ENOSPC,
     ENOSYS, EPERM, EROFS, ESRCH,
 };
+use serde_json::Value;
 
 use super::{
     Point, await_report, calls, can_sweep, delete_and_look, differences, full, inject_at, parse, protection,
@@ -195,18 +196,20 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 const REPORT: [&str; 5] = ["probe", "report", "--json", "net.ipv4.ip_forward", "kernel.shm_rmid_forced"];
 
+/// What is wrong when what ran, which made `report`, is not protected as usual.
+fn less_protected(usual: &Value, report: &Value) -> Option<String> {
+    let differences = differences(usual, &protection(report));
+    (!differences.is_empty()).then(|| format!("it runs with other protection: {}", differences.join("; ")))
+}
+
 fn sweep_run(name: &str, mut container: Container) {
     container.args(&REPORT);
     let usual = protection(&container.run().json());
     let bundle = container.directory().to_string_lossy().into_owned();
     let words = strings(&["run", "--bundle", &bundle, &container.id]);
-    let judge = |_: &Container, output: &Output| {
-        let Some(report) = parse(&output.stdout) else {
-            return Some("it succeeded, and nothing ran".to_owned());
-        };
-        let differences = differences(&usual, &protection(&report));
-        (!differences.is_empty())
-            .then(|| format!("it runs with other protection: {}", differences.join("; ")))
+    let judge = |_: &Container, output: &Output| match parse(&output.stdout) {
+        Some(report) => less_protected(&usual, &report),
+        None => Some("it succeeded, and nothing ran".to_owned()),
     };
     Sweep { name, container, prepare: &|_| {}, words, judge: &judge }.sweep();
 }
@@ -262,9 +265,7 @@ fn faults_of_create() {
             return Some(format!("created, but start says {}", started.stderr.trim()));
         }
         let report = await_report(&output_of(container, 1));
-        let differences = differences(&usual, &protection(&report));
-        (!differences.is_empty())
-            .then(|| format!("it runs with other protection: {}", differences.join("; ")))
+        less_protected(&usual, &report)
     };
     Sweep { name: "create", container, prepare: &|_| {}, words, judge: &judge }.sweep();
 }
@@ -308,13 +309,9 @@ fn faults_of_exec() {
         protection(&container.runtime(&words).json())
     };
     container.delete(&["--force"]).ok();
-    let judge = |_: &Container, output: &Output| {
-        let Some(report) = parse(&output.stdout) else {
-            return Some("it succeeded, and nothing ran".to_owned());
-        };
-        let differences = differences(&usual, &protection(&report));
-        (!differences.is_empty())
-            .then(|| format!("it runs with other protection: {}", differences.join("; ")))
+    let judge = |_: &Container, output: &Output| match parse(&output.stdout) {
+        Some(report) => less_protected(&usual, &report),
+        None => Some("it succeeded, and nothing ran".to_owned()),
     };
     Sweep { name: "exec", container, prepare: &running, words, judge: &judge }.sweep();
 }
