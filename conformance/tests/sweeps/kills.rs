@@ -105,6 +105,9 @@ fn under_load(seed: u64, rounds: usize) -> usize {
     container.args(&["probe", "sleep", "300"]);
     let bundle = container.directory().to_string_lossy().into_owned();
     let mut killed = 0;
+    // How long each command may live, in microseconds: shorter after one that had ended by itself, longer after one
+    // that was killed, so that the kills fall into its life on a fast machine as on a loaded one.
+    let mut longest = [10_000_u64; 5];
     for round in 0..rounds {
         // xorshift64
         random ^= random << 13;
@@ -119,12 +122,15 @@ fn under_load(seed: u64, rounds: usize) -> usize {
             &["delete", "--force", &id],
         ];
         let command = commands[round % 5];
+        let longest = &mut longest[round % 5];
         if round % 5 > 1 {
             let _ = container.runtime(&["run", "--detach", "--bundle", &bundle, &id]);
         }
         let running = container.spawn(command);
-        std::thread::sleep(Duration::from_micros(random % 25_000));
-        killed += usize::from(running.kill_now());
+        std::thread::sleep(Duration::from_micros(random % *longest));
+        let was_killed = running.kill_now();
+        *longest = if was_killed { *longest * 3 / 2 } else { (*longest / 2).max(200) };
+        killed += usize::from(was_killed);
         if let Some(why) = delete_and_look(&container) {
             panic!("{command:?} killed: {why}");
         }
