@@ -298,3 +298,54 @@ fn unified_memory(memory: &core::MemoryStats) -> v2::MemoryStat {
         psi: psi(memory.pressure.as_ref()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    orlop_core::message! {
+        /// As cgroup2/stats/metrics.proto of containerd/cgroups v3 has it, written down once more and only for pressure.
+        Metrics { cpu: Option<Cpu> = 2, memory: Option<Memory> = 4, io: Option<Io> = 6 }
+        Cpu { usage_usec: u64 = 1, psi: Option<Psi> = 7 }
+        Memory { usage: u64 = 32, psi: Option<Psi> = 38 }
+        Io { psi: Option<Psi> = 2 }
+        Psi { some: Option<Data> = 1, full: Option<Data> = 2 }
+        Data { avg10: f64 = 1, avg60: f64 = 2, avg300: f64 = 3, total: u64 = 4 }
+    }
+
+    fn pressure(from: u64) -> core::Pressure {
+        let line = |total: u64| core::PressureLine { avg10: 0.5, avg60: 1.25, avg300: 99.0, total };
+        core::Pressure { some: line(from), full: line(from + 1) }
+    }
+
+    fn data(total: u64) -> Option<Data> {
+        Some(Data { avg10: 0.5, avg60: 1.25, avg300: 99.0, total })
+    }
+
+    #[test]
+    fn pressure_is_where_clients_look_for_it() {
+        let mut stats = Stats { unified: true, ..Stats::default() };
+        stats.cpu.total_ns = 5_000;
+        stats.cpu.pressure = Some(pressure(10));
+        stats.memory.usage.usage = 7;
+        stats.memory.pressure = Some(pressure(20));
+        stats.io.pressure = Some(pressure(30));
+        let any = any(&stats);
+        assert_eq!(any.type_url, "io.containerd.cgroups.v2.Metrics");
+        let metrics = Metrics::decode(&any.value).unwrap();
+        let psi = |from| Some(Psi { some: data(from), full: data(from + 1) });
+        assert_eq!(metrics.cpu, Some(Cpu { usage_usec: 5, psi: psi(10) }));
+        assert_eq!(metrics.memory, Some(Memory { usage: 7, psi: psi(20) }));
+        assert_eq!(metrics.io, Some(Io { psi: psi(30) }));
+        // The bytes of one line, by hand: three doubles, and a number.
+        let line = Data { avg10: 0.5, avg60: 0.0, avg300: 0.0, total: 300 };
+        assert_eq!(line.encode(), [0x09, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f, 0x20, 0xac, 0x02]);
+    }
+
+    #[test]
+    fn without_pressure_none_is_told() {
+        let stats = Stats { unified: true, ..Stats::default() };
+        let metrics = Metrics::decode(&any(&stats).value).unwrap();
+        assert_eq!(metrics.cpu.map(|cpu| cpu.psi), Some(None));
+    }
+}
