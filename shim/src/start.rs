@@ -5,6 +5,7 @@ use crate::api::{Any, BootstrapParams, BootstrapResult};
 use crate::args::Args;
 use crate::options::Options;
 use crate::wire::Message;
+use orlop_core::sys::{self, Reason};
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -107,7 +108,14 @@ fn spawn(args: &Args, call: &Call, listener: OwnedFd) -> Result<Child, String> {
         command.env("TTRPC_ADDRESS", &call.ttrpc_address);
     }
     command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map_err(|e| format!("start the shim: {e}"))
+    command.spawn().map_err(|e| format!("start the shim: {}", Reason::of(&e)))
+}
+
+/// Where containerd is configured so (`sched_core`, told by `SCHED_CORE`): the shim and its containers share cores with each other
+/// alone.  The shim inherits it.
+fn enter_core_group(wanted: bool) -> Result<(), String> {
+    let entered = if wanted { sys::share_cores_with_own_group() } else { Ok(()) };
+    entered.map_err(|e| format!("enable sched core support: {}", e.reason()))
 }
 
 /// Makes the shim a little more likely to be killed for memory than its containerd.  Not having the right to is no reason not
@@ -134,7 +142,8 @@ fn enter_cgroup(shim: u32, group: &str) -> Result<(), String> {
     for mount in v1.chain(layout.v2()) {
         let directory = mount.mount_point.join(group.trim_start_matches('/'));
         if directory.is_dir() {
-            fs::write(directory.join("cgroup.procs"), shim.to_string()).map_err(|e| failed(&e))?;
+            fs::write(directory.join("cgroup.procs"), shim.to_string())
+                .map_err(|e| failed(&Reason::of(&e)))?;
             entered = true;
         }
     }
@@ -143,12 +152,13 @@ fn enter_cgroup(shim: u32, group: &str) -> Result<(), String> {
 
 fn launch(args: &Args, call: &Call, listener: OwnedFd) -> Result<(), String> {
     let options = Options::from_any(call.options.as_ref())?;
+    enter_core_group(std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()))?;
     let mut shim = spawn(args, call, listener)?;
     let pid = shim.id();
     adjust_oom_score(pid);
     let ready = enter_cgroup(pid, &options.shim_cgroup).and_then(|()| {
         address::write_file(Path::new("shim.pid"), &pid.to_string())
-            .map_err(|e| format!("write shim.pid: {e}"))
+            .map_err(|e| format!("write shim.pid: {}", Reason::of(&e)))
     });
     ready.inspect_err(|_| {
         let _ = shim.kill();
@@ -162,7 +172,7 @@ fn launch(args: &Args, call: &Call, listener: OwnedFd) -> Result<(), String> {
 pub fn start(args: &Args) -> Result<Vec<u8>, String> {
     let mut input = Vec::new();
     let stdin = std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut input);
-    stdin.map_err(|e| format!("read standard input: {e}"))?;
+    stdin.map_err(|e| format!("read standard input: {}", Reason::of(&e)))?;
     let call = understand(args, &input, |name| std::env::var(name).ok())?;
     let path = if args.socket.is_empty() {
         let group = address::group(Path::new("."), &args.id)?;
@@ -174,7 +184,8 @@ pub fn start(args: &Args) -> Result<Vec<u8>, String> {
     if let Place::Ours(listener) = address::claim(&path)? {
         launch(args, &call, listener).inspect_err(|_| address::remove(&path))?;
     }
-    address::write_file(Path::new("address"), &text).map_err(|e| format!("write the file address: {e}"))?;
+    address::write_file(Path::new("address"), &text)
+        .map_err(|e| format!("write the file address: {}", Reason::of(&e)))?;
     Ok(answer(call.form, &text))
 }
 

@@ -2,8 +2,9 @@
 
 use orlop_shim::api::{Any, RuncOptions, RuntimeInfo};
 use orlop_shim::wire::Message;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 fn shim(args: &[&str]) -> Output {
@@ -84,5 +85,56 @@ fn a_full_disk_is_an_error_not_an_abort() {
         .expect("the shim binary starts");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).expect("the error is UTF-8");
-    assert!(text.contains("No space left on device"), "{text}");
+    assert!(text.contains("no space left on device"), "{text}");
+}
+
+/// A bundle with a configuration that `start` can read.
+fn bundle(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("orlop-start-{name}-{}", std::process::id()));
+    fs::create_dir_all(&path).expect("a directory");
+    fs::write(path.join("config.json"), "{}").expect("a file");
+    path
+}
+
+/// `start` in `bundle`, with `SCHED_CORE` as given.
+fn start(bundle: &Path, sched_core: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_containerd-shim-orlop-v2"))
+        .args(["-namespace", "test", "-id", "c1", "-address", "/no/containerd", "-socket"])
+        .arg(bundle.join("s"))
+        .arg("start")
+        .current_dir(bundle)
+        .env("SCHED_CORE", sched_core)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the shim binary starts")
+}
+
+/// Ends the shim that `start` has left.
+fn end(bundle: &Path) {
+    let pid = fs::read_to_string(bundle.join("shim.pid")).expect("the shim's pid");
+    let pid = nix::unistd::Pid::from_raw(pid.parse().expect("a number"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+}
+
+#[test]
+fn core_scheduling_is_asked_for_before_the_shim_is() {
+    let bundle = bundle("cores");
+    // An empty value is none, as for containerd's own.
+    let output = start(&bundle, "");
+    assert!(output.status.success(), "{output:?}");
+    end(&bundle);
+    let _ = fs::remove_file(bundle.join("s"));
+    let output = start(&bundle, "1");
+    if output.status.success() {
+        end(&bundle);
+    } else {
+        // Not every kernel can, nor every processor.
+        let text = String::from_utf8(output.stderr).expect("the error is UTF-8");
+        let errno = ["invalid argument", "no such device"];
+        let known =
+            errno.iter().any(|errno| text.ends_with(&format!("enable sched core support: {errno}\n")));
+        assert!(known, "{text}");
+        assert!(!bundle.join("s").exists(), "nobody serves there");
+    }
+    let _ = fs::remove_dir_all(&bundle);
 }

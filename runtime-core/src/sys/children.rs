@@ -5,6 +5,22 @@
 use super::{Call, Result, call, fd, own};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+/// Gives the calling process's group a cookie of its own for core scheduling: its processes, and those that they make from now on,
+/// share a core (its hyper-threads) with each other only (`PR_SCHED_CORE`, Linux 5.14;
+/// `Documentation/admin-guide/hw-vuln/core-scheduling.rst`).
+///
+/// # Errors
+/// Those of `prctl(2)`: `EINVAL` from a kernel that cannot do it, `ENODEV` where cores have one thread each.
+pub fn share_cores_with_own_group() -> Result<()> {
+    const PR_SCHED_CORE: i32 = 62;
+    const PR_SCHED_CORE_CREATE: i32 = 1;
+    const PR_SCHED_CORE_SCOPE_PROCESS_GROUP: i32 = 2;
+    let (own, none) = (0, 0u64);
+    let scope = PR_SCHED_CORE_SCOPE_PROCESS_GROUP;
+    // SAFETY: no memory is passed; the last argument, an address, is of use to PR_SCHED_CORE_GET alone.
+    unsafe { call!(Call::Prctl, SYS_prctl, PR_SCHED_CORE, PR_SCHED_CORE_CREATE, own, scope, none) }.map(drop)
+}
+
 const P_ALL: i32 = 0;
 const P_PID: i32 = 1;
 
