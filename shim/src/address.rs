@@ -3,6 +3,7 @@
 use crate::sha256::hex_digest;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, umask};
+use orlop_core::sys::Reason;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -23,7 +24,7 @@ pub fn group(bundle: &Path, id: &str) -> Result<String, String> {
         annotations: Option<BTreeMap<String, String>>,
     }
     let path = bundle.join("config.json");
-    let text = fs::read(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
+    let text = fs::read(&path).map_err(|e| format!("read {}: {}", path.display(), Reason::of(&e)))?;
     let config: Config =
         serde_json::from_slice(&text).map_err(|e| format!("parse {}: {e}", path.display()))?;
     let annotations = config.annotations.unwrap_or_default();
@@ -63,29 +64,29 @@ pub fn claim(path: &Path) -> Result<Place, String> {
     let failed = |what: &str, e: &dyn std::fmt::Display| format!("{what} {}: {e}", path.display());
     let directory = path.parent().unwrap_or(Path::new("/"));
     let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(directory);
-    made.map_err(|e| failed("make the directory of", &e))?;
-    let address = UnixAddr::new(path).map_err(|e| failed("use socket", &e))?;
+    made.map_err(|e| failed("make the directory of", &Reason::of(&e)))?;
+    let address = UnixAddr::new(path).map_err(|e| failed("use socket", &Reason::from(e)))?;
     // A second round after the remains of a shim that died were cleared away; and a third if another was faster.
     for _ in 0..3 {
-        let fd = stream().map_err(|e| failed("make socket", &e))?;
+        let fd = stream().map_err(|e| failed("make socket", &Reason::from(e)))?;
         // The socket must never be there with wider rights, not for a moment.
         let before = umask(Mode::from_bits_truncate(0o177));
         let bound = bind(fd.as_raw_fd(), &address);
         umask(before);
         match bound {
             Ok(()) => {
-                let backlog = Backlog::new(128).map_err(|e| failed("listen on", &e))?;
-                listen(&fd, backlog).map_err(|e| failed("listen on", &e))?;
+                let backlog = Backlog::new(128).map_err(|e| failed("listen on", &Reason::from(e)))?;
+                listen(&fd, backlog).map_err(|e| failed("listen on", &Reason::from(e)))?;
                 return Ok(Place::Ours(fd));
             }
             Err(nix::Error::EADDRINUSE) => match dial(path) {
                 Ok(_) | Err(nix::Error::EAGAIN) => return Ok(Place::Taken),
                 Err(_) => remove(path),
             },
-            Err(e) => return Err(failed("bind", &e)),
+            Err(e) => return Err(failed("bind", &Reason::from(e))),
         }
     }
-    Err(failed("bind", &nix::Error::EADDRINUSE.desc()))
+    Err(failed("bind", &Reason::from(nix::Error::EADDRINUSE)))
 }
 
 /// Removes a socket's file.

@@ -2,6 +2,7 @@
 
 use crate::api::{Any, RuntimeInfo, RuntimeVersion};
 use crate::wire::Message;
+use orlop_core::sys::Reason;
 use std::io::Read;
 
 /// The type of the features structure of the runtime specification, as containerd names JSON documents.
@@ -16,7 +17,7 @@ const MAX_INPUT: u64 = 10 << 20;
 pub fn info() -> Result<Vec<u8>, String> {
     let mut input = Vec::new();
     let read = std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut input);
-    read.map_err(|e| format!("read standard input: {e}"))?;
+    read.map_err(|e| format!("read standard input: {}", Reason::of(&e)))?;
     let options = if input.is_empty() {
         None
     } else {

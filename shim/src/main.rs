@@ -1,5 +1,6 @@
 //! `containerd-shim-orlop-v2`: see the library, of which this is the command line.
 
+use orlop_core::sys::Reason;
 use orlop_shim::args::{Action, Args};
 use orlop_shim::{delete, info, logger, serve, start};
 use std::io::{self, Write};
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
         let mut out = io::stdout().lock();
         out.write_all(&output)
             .and_then(|()| out.flush())
-            .map_err(|e| format!("cannot write to standard output: {e}"))
+            .map_err(|e| format!("cannot write to standard output: {}", Reason::of(&e)))
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use crate::api::Mount;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use orlop_core::sys::Reason;
 use std::path::{Path, PathBuf};
 
 /// The kernel takes one page of data.
@@ -111,7 +112,7 @@ fn call(base: Option<&Path>, m: &Mount, target: &Path, flags: MsFlags, data: &st
 
 fn mount_one(m: &Mount, target: &Path) -> Result<(), String> {
     let failed = |what: &str, e: nix::Error| {
-        format!("{what} {} ({}) at {}: {}", m.source, m.kind, target.display(), e.desc())
+        format!("{what} {} ({}) at {}: {}", m.source, m.kind, target.display(), Reason::from(e))
     };
     let parsed = parse(&m.options)?;
     let mut data = parsed.data.join(",");

@@ -2,6 +2,7 @@
 
 use crate::api::{Any, LinuxCreateOptions, RuncOptions, RuntimeOptions};
 use crate::wire::{Message, WireError};
+use orlop_core::sys::Reason;
 use std::path::PathBuf;
 
 /// Where the state of containers lies when the options name no root.
@@ -52,8 +53,10 @@ impl Options {
             "runtimeoptions.v1.Options" => {
                 let sent = RuntimeOptions::decode(&any.value).map_err(broken)?;
                 let body = match (sent.config_body.is_empty(), sent.config_path.is_empty()) {
-                    (true, false) => std::fs::read(&sent.config_path)
-                        .map_err(|e| format!("read the runtime's configuration {}: {e}", sent.config_path))?,
+                    (true, false) => std::fs::read(&sent.config_path).map_err(|e| {
+                        let why = Reason::of(&e);
+                        format!("read the runtime's configuration {}: {why}", sent.config_path)
+                    })?,
                     _ => sent.config_body,
                 };
                 Self::from_toml(&String::from_utf8_lossy(&body))

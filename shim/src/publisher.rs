@@ -10,6 +10,7 @@ use crate::ttrpc::{Decoder, Frame, put_request};
 use crate::wire::Message;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
+use orlop_core::sys::Reason;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -111,7 +112,7 @@ impl Publisher {
         if self.link.is_none() {
             match self.connect() {
                 Ok(link) => self.link = Some(link),
-                Err(errno) => return self.failed(&format!("connect to containerd: {}", errno.desc())),
+                Err(errno) => return self.failed(&format!("connect to containerd: {}", Reason::from(errno))),
             }
         }
         self.send();
@@ -144,7 +145,7 @@ impl Publisher {
                     let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
                     return self.poller.change(&link.socket, Token::Publisher, both);
                 }
-                Err(errno) => return self.broken(&format!("send an event: {}", errno.desc())),
+                Err(errno) => return self.broken(&format!("send an event: {}", Reason::from(errno))),
             }
         }
         link.unsent = Vec::new();
@@ -168,7 +169,7 @@ impl Publisher {
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
-                Err(errno) => return self.broken(errno.desc()),
+                Err(errno) => return self.broken(&Reason::from(errno).to_string()),
             }
         }
         self.flush();

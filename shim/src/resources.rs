@@ -15,6 +15,7 @@ use crate::wire::Message;
 use nix::sys::epoll::EpollFlags;
 use oci_spec::runtime::LinuxResources;
 use orlop_core::cgroup::OomWatch;
+use orlop_core::sys::Reason;
 use std::collections::BTreeMap;
 
 /// How a task's memory is looked after.
@@ -116,7 +117,7 @@ impl Shim {
         let flags = EpollFlags::from_bits_truncate(i32::from(watch.poll_flags().bits()));
         match self.poller.add(&watch, Token::Oom(number), flags) {
             Ok(()) => drop(self.watches.insert(number, Watch { task: id.to_owned(), watch })),
-            Err(errno) => log::warn!("{id}: wait for memory running out: {}", errno.desc()),
+            Err(errno) => log::warn!("{id}: wait for memory running out: {}", Reason::from(errno)),
         }
     }
 

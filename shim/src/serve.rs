@@ -8,6 +8,7 @@ use crate::{address, logger};
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::Mode;
+use orlop_core::sys::Reason;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,10 +21,11 @@ fn listener() -> Result<OwnedFd, String> {
     if listens != Ok(true) {
         return Err("serve: standard input is no listening socket; containerd calls `start`".to_owned());
     }
-    let listener = stdin.as_fd().try_clone_to_owned().map_err(|e| failed("keep the socket", &e))?;
+    let listener =
+        stdin.as_fd().try_clone_to_owned().map_err(|e| failed("keep the socket", &Reason::of(&e)))?;
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-    let null = null.map_err(|e| failed("open /dev/null", &e))?;
-    nix::unistd::dup2_stdin(&null).map_err(|e| failed("let go of standard input", &e))?;
+    let null = null.map_err(|e| failed("open /dev/null", &Reason::from(e)))?;
+    nix::unistd::dup2_stdin(&null).map_err(|e| failed("let go of standard input", &Reason::from(e)))?;
     Ok(listener)
 }
 
@@ -33,13 +35,14 @@ fn listener() -> Result<OwnedFd, String> {
 /// The shim cannot begin to serve, or not wait.
 pub fn serve(args: &Args) -> Result<(), String> {
     let listener = listener()?;
-    let bundle = std::env::current_dir().map_err(|e| format!("find the bundle: {e}"))?;
+    let bundle = std::env::current_dir().map_err(|e| format!("find the bundle: {}", Reason::of(&e)))?;
     logger::to_fifo(&bundle, &args.namespace, args.debug);
     // Whoever loses his parent in a container that shares our pid namespace is ours to reap.
-    nix::sys::prctl::set_child_subreaper(true).map_err(|e| format!("become a subreaper: {}", e.desc()))?;
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|e| format!("become a subreaper: {}", Reason::from(e)))?;
     let _ = nix::unistd::setsid();
     // The bundle must not be held: containerd removes it, while other containers of the pod go on.
-    std::env::set_current_dir("/").map_err(|e| format!("leave the bundle: {e}"))?;
+    std::env::set_current_dir("/").map_err(|e| format!("leave the bundle: {}", Reason::of(&e)))?;
     let socket = std::fs::read_to_string(bundle.join("address")).ok();
     let served = run(args, listener);
     if let Err(e) = &served {
@@ -55,7 +58,7 @@ fn run(args: &Args, listener: OwnedFd) -> Result<(), String> {
             // Where containerd has it unless configured otherwise.
             format!("{}.ttrpc", args.address)
         });
-    let failed = |e: nix::Error| format!("serve: {}", e.desc());
+    let failed = |e: nix::Error| format!("serve: {}", Reason::from(e));
     let poller = Rc::new(Poller::new().map_err(failed)?);
     let shim = Shim::new(poller, &args.namespace, &containerd);
     Server::new(shim, listener).and_then(Server::run).map_err(failed)

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use orlop_core::sys;
+use orlop_core::sys::{self, Reason};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -150,7 +150,7 @@ impl Server {
             self.next_connection += 1;
             if let Err(errno) = self.shim.poller.add(&socket, Token::Connection(number), EpollFlags::EPOLLIN)
             {
-                log::error!("wait for a connection: {}", errno.desc());
+                log::error!("wait for a connection: {}", Reason::from(errno));
                 continue;
             }
             let connection =

@@ -9,6 +9,7 @@ use crate::ttrpc::{Code, Status};
 use crate::wire::Message;
 use crate::{address, mounts};
 use oci_spec::runtime as oci;
+use orlop_core::sys::Reason;
 use orlop_core::{Bundle, Container, CreateOptions, Error, ErrorKind, ExecOptions, Runtime, sys};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -102,11 +103,11 @@ impl Shim {
         let root = options.state_root(&self.namespace);
         let failed = |e: String| Status::new(Code::Unknown, format!("OCI runtime create failed: {e}"));
         let recorded = address::write_file(&bundle.join(ROOT_FILE), &root.to_string_lossy());
-        recorded.map_err(|e| failed(format!("write {ROOT_FILE} in the bundle: {e}")))?;
+        recorded.map_err(|e| failed(format!("write {ROOT_FILE} in the bundle: {}", Reason::of(&e))))?;
         let rootfs = bundle.join("rootfs");
         if !request.rootfs.is_empty() {
-            let made =
-                std::fs::create_dir_all(&rootfs).map_err(|e| format!("make {}: {e}", rootfs.display()));
+            let made = std::fs::create_dir_all(&rootfs)
+                .map_err(|e| format!("make {}: {}", rootfs.display(), Reason::of(&e)));
             made.and_then(|()| mounts::mount_all(&request.rootfs, &rootfs)).map_err(failed)?;
         }
         let created = self.create_container(&request, &bundle, &root, &options);
@@ -204,10 +205,9 @@ impl Shim {
             .map_err(refused)?;
         let process = container.take_process();
         let mut init = Proc { stdio, pid: container.pid(), process, ..Proc::default() };
-        let attached = console
-            .map(Console::take)
-            .transpose()
-            .and_then(|console| self.attach(&mut init, streams, console).map_err(|e| e.desc().to_owned()));
+        let attached = console.map(Console::take).transpose().and_then(|console| {
+            self.attach(&mut init, streams, console).map_err(|e| Reason::from(e).to_string())
+        });
         if let Err(e) = attached {
             if let Err(e) = container.delete(true) {
                 log::error!("remove {}: {e}", request.id);
@@ -314,10 +314,9 @@ impl Shim {
         let pid = process.pid();
         let mut proc = self.proc(&request.id, &request.exec_id).map(std::mem::take)?;
         (proc.pid, proc.process, proc.started) = (pid, Some(process), true);
-        let attached = console
-            .map(Console::take)
-            .transpose()
-            .and_then(|console| self.attach(&mut proc, streams, console).map_err(|e| e.desc().to_owned()));
+        let attached = console.map(Console::take).transpose().and_then(|console| {
+            self.attach(&mut proc, streams, console).map_err(|e| Reason::from(e).to_string())
+        });
         if let Err(e) = attached {
             // It runs; without its streams it is of no use.
             log::error!("attach the streams of {}: {e}", request.exec_id);
@@ -512,7 +511,7 @@ fn nothing() -> Result<Option<[OwnedFd; 3]>, String> {
         nix::fcntl::open("/dev/null", flags, nix::sys::stat::Mode::empty())
     };
     let three = || Ok::<_, nix::Error>([open()?, open()?, open()?]);
-    three().map(Some).map_err(|e: nix::Error| format!("open /dev/null: {}", e.desc()))
+    three().map(Some).map_err(|e: nix::Error| format!("open /dev/null: {}", Reason::from(e)))
 }
 
 /// The way of a terminal's master from the container to the shim.
@@ -531,7 +530,7 @@ impl Console {
     /// The master: it was sent before the engine returned.
     fn take(self) -> Result<OwnedFd, String> {
         orlop_core::receive_descriptor(&self.0)
-            .map_err(|e| e.desc().to_owned())?
+            .map_err(|e| Reason::from(e).to_string())?
             .ok_or_else(|| "the container has sent no terminal".to_owned())
     }
 }

@@ -9,7 +9,7 @@ use crate::stdio::Streams;
 use crate::task::{Exit, Proc, Task, Ticket};
 use crate::ttrpc::Status;
 use crate::wire::Message;
-use orlop_core::sys;
+use orlop_core::sys::{self, Reason};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -180,11 +180,11 @@ impl Shim {
             (Some(sink), _) => (sink, How::Splice),
             (None, Some(master)) => {
                 let copy = master.as_fd().try_clone_to_owned();
-                (copy.map_err(|e| format!("stdin: {e}"))?, How::Copy)
+                (copy.map_err(|e| format!("stdin: {}", Reason::of(&e)))?, How::Copy)
             }
             (None, None) => return Ok(()),
         };
-        let number = self.relays.add(reader, sink, how).map_err(|e| format!("stdin: {}", e.desc()))?;
+        let number = self.relays.add(reader, sink, how).map_err(|e| format!("stdin: {}", Reason::from(e)))?;
         proc.input_relay = Some(number);
         proc.ends.stdin = writer.filter(|_| !proc.stdin_closed);
         Ok(())

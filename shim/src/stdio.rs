@@ -10,6 +10,7 @@
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
+use orlop_core::sys::Reason;
 use orlop_core::{Helper, Process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ impl Target {
 
 fn open_at(path: &Path, flags: OFlag) -> Result<OwnedFd, String> {
     open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o644))
-        .map_err(|e| format!("open {}: {}", path.display(), e.desc()))
+        .map_err(|e| format!("open {}: {}", path.display(), Reason::from(e)))
 }
 
 fn is_fifo(fd: &OwnedFd) -> bool {
@@ -159,11 +160,11 @@ fn set_blocking(fd: &OwnedFd, blocking: bool) -> Result<(), String> {
         flags.set(OFlag::O_NONBLOCK, !blocking);
         fcntl(fd, FcntlArg::F_SETFL(flags))
     };
-    set().map(drop).map_err(|e| format!("set O_NONBLOCK: {}", e.desc()))
+    set().map(drop).map_err(|e| format!("set O_NONBLOCK: {}", Reason::from(e)))
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
-    pipe2(OFlag::O_CLOEXEC).map_err(|e| format!("make a pipe: {}", e.desc()))
+    pipe2(OFlag::O_CLOEXEC).map_err(|e| format!("make a pipe: {}", Reason::from(e)))
 }
 
 fn null(flags: OFlag) -> Result<OwnedFd, String> {
@@ -192,7 +193,7 @@ fn output(target: &Target) -> Result<(OwnedFd, Option<OwnedFd>), String> {
         Target::File(path) => {
             if let Some(directory) = path.parent() {
                 let made = std::fs::create_dir_all(directory);
-                made.map_err(|e| format!("make {}: {e}", directory.display()))?;
+                made.map_err(|e| format!("make {}: {}", directory.display(), Reason::of(&e)))?;
             }
             Ok((open_at(path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?, None))
         }
@@ -304,8 +305,9 @@ impl Streams {
         let stderr = self.for_process(stderr, owner)?;
         set_blocking(&stdin, true)?;
         for fd in [&stdin, &stdout, &stderr].into_iter().filter(|fd| owner.ids != (0, 0) && is_fifo(fd)) {
-            fchown(fd, Some(Uid::from_raw(owner.ids.0)), Some(Gid::from_raw(owner.ids.1)))
-                .map_err(|e| format!("give a stream to {}:{}: {}", owner.ids.0, owner.ids.1, e.desc()))?;
+            fchown(fd, Some(Uid::from_raw(owner.ids.0)), Some(Gid::from_raw(owner.ids.1))).map_err(|e| {
+                format!("give a stream to {}:{}: {}", owner.ids.0, owner.ids.1, Reason::from(e))
+            })?;
         }
         self.process = Some([stdin, stdout, stderr]);
         Ok(())
