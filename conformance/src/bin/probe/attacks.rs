@@ -22,7 +22,7 @@ fn goes_on(end: Instant) -> bool {
 /// Looks, until `/enough` is there, or for the given seconds, into the descriptors, the program and the directories of every other process of this pid
 /// namespace, and says what it can reach of those that are not the probe: a runtime on its way into the container.
 ///
-/// `snoop SECONDS`: prints `ready`, then each find once, then how many processes of the probe it has seen meanwhile.
+/// `snoop SECONDS`: prints `ready`, `sees` at the first process of the probe, then each find once, then how many processes of the probe it has seen meanwhile.
 pub fn snoop(args: &[String]) -> Outcome {
     let end = deadline(args, 0, "snoop SECONDS")?;
     let own = std::process::id();
@@ -37,7 +37,9 @@ pub fn snoop(args: &[String]) -> Outcome {
             let at = format!("/proc/{pid}");
             let Ok(program) = fs::read_link(format!("{at}/exe")) else { continue };
             if program == Path::new("/bin/probe") {
-                seen.insert(pid);
+                if seen.insert(pid) && seen.len() == 1 {
+                    say("sees")?;
+                }
                 continue;
             }
             let mut finds = vec![format!("program {}", program.display())];
