@@ -13,7 +13,7 @@ use crate::launch::listener::Agent;
 use crate::launch::parent::launch;
 use crate::plan::{self, ExecTarget, Namespace, Options};
 use crate::process::Process;
-use crate::runtime::{Runtime, StepObserver, check_preserved};
+use crate::runtime::{Runtime, StepObserver, check_console, check_preserved};
 use crate::seccomp::Filter;
 use crate::spec;
 use crate::state::{ContainerDir, State};
@@ -53,7 +53,7 @@ pub struct ExecOptions {
     pub no_new_privileges: bool,
     /// Capabilities added to the bounding, effective and permitted sets.
     pub capabilities: Vec<Capability>,
-    /// Gets the master of the pseudoterminal; needed with a terminal.
+    /// Gets the master of the pseudoterminal: with a terminal, and then always.
     pub console_socket: Option<OwnedFd>,
     /// Stdin, stdout and stderr; the caller's when `None`.
     pub stdio: Option<[OwnedFd; 3]>,
@@ -149,6 +149,7 @@ fn launch_in(
 ) -> Result<Process, Error> {
     let process = merge(state, options)?;
     spec::check_process(&process)?;
+    check_console(process.terminal().unwrap_or(false), options.console_socket.is_some())?;
     check_preserved(options.preserve_fds)?;
     let facts = host::gather_for(&process);
     let plan_options = Options {

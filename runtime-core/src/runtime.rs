@@ -75,7 +75,7 @@ pub struct CreateOptions {
     pub bundle: PathBuf,
     /// The bundle, when the caller has loaded it already; `bundle` is not looked at then.
     pub loaded: Option<Bundle>,
-    /// A connected Unix socket that gets the master of the pseudoterminal (`SCM_RIGHTS`); needed with `process.terminal`.
+    /// A connected Unix socket that gets the master of the pseudoterminal (`SCM_RIGHTS`): with `process.terminal`, and then always.
     pub console_socket: Option<OwnedFd>,
     /// Its stdin, stdout and stderr; the caller's when `None`.
     pub stdio: Option<[OwnedFd; 3]>,
@@ -209,6 +209,7 @@ impl Runtime {
         options: &mut CreateOptions,
         detach_start: bool,
     ) -> Result<(ContainerDir, State, Launched), Error> {
+        check_console(compiled.bundle.has_terminal(), options.console_socket.is_some())?;
         let dir = StateRoot::open(&self.root)?.reserve(&options.id)?;
         let mut state = new_state(compiled, options);
         let mut observer = options.observer.take();
@@ -307,6 +308,16 @@ fn tell(warning: &str) {
     } else {
         log::warn!("{warning}");
     }
+}
+
+/// A terminal has a master, which somebody must get.
+pub(crate) fn check_console(terminal: bool, socket: bool) -> Result<(), Error> {
+    let message = match (terminal, socket) {
+        (true, false) => "the process has a terminal, and no console socket to send it to is given",
+        (false, true) => "a console socket is given, and the process has no terminal to send to it",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidArgument, message))
 }
 
 /// Descriptors to be passed on must be there before anything else takes their numbers.

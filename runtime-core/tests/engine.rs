@@ -8,7 +8,7 @@
 #[path = "common/leftovers.rs"]
 mod leftovers;
 
-use orlop_core::{CreateOptions, Observe, Runtime, StepEvent, spec};
+use orlop_core::{CreateOptions, ErrorKind, ExecOptions, Observe, Runtime, StepEvent, spec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
@@ -207,7 +207,7 @@ fn kill_sweep(fixture: &Fixture) {
         match fixture.runtime.open(&id) {
             Ok(container) => container.delete(true).unwrap_or_else(|e| panic!("point {points}: {e}")),
             // Killed before anything was recorded: then nothing was made either.
-            Err(e) => assert_eq!(e.kind(), orlop_core::ErrorKind::NotFound, "point {points}: {e}"),
+            Err(e) => assert_eq!(e.kind(), ErrorKind::NotFound, "point {points}: {e}"),
         }
         let when = format!("point {points}");
         leftovers::no_orphans(&when);
@@ -222,6 +222,49 @@ fn kill_sweep(fixture: &Fixture) {
     println!("    kill sweep: {points} points, nothing left");
     assert!(points > 40, "the sweep saw only {points} steps");
     nix::sys::prctl::set_child_subreaper(false).unwrap();
+}
+
+/// A terminal without a socket, or a socket without a terminal, is an error that says so, before anything is made.
+fn a_terminal_goes_to_a_console_socket(fixture: &Fixture) {
+    let bundle = fixture.directory.join("terminal");
+    std::fs::create_dir_all(&bundle).unwrap();
+    let config = std::fs::read(fixture.directory.join("bundle/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config["process"]["terminal"] = true.into();
+    config["root"]["path"] = fixture.directory.join("bundle/rootfs").to_str().into();
+    std::fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    let with = |bundle: &Path, socket: bool| {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let console_socket = socket.then(|| theirs.into());
+        (ours, CreateOptions { bundle: bundle.to_owned(), console_socket, ..fixture.options("terminal") })
+    };
+    for (bundle, socket, words) in [
+        (&bundle, false, "the process has a terminal, and no console socket to send it to is given"),
+        (
+            &fixture.directory.join("bundle"),
+            true,
+            "a console socket is given, and the process has no terminal to send to it",
+        ),
+    ] {
+        let created = fixture.runtime.create(with(bundle, socket).1).unwrap_err();
+        assert_eq!((created.kind(), created.to_string().as_str()), (ErrorKind::InvalidArgument, words));
+        let run = fixture.runtime.run(with(bundle, socket).1).unwrap_err();
+        assert_eq!((run.kind(), run.to_string().as_str()), (ErrorKind::InvalidArgument, words));
+        assert_eq!(fixture.runtime.open("terminal").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    let (_master, options) = with(&bundle, true);
+    let container = fixture.runtime.create(options).unwrap();
+    for (terminal, socket) in [(true, false), (false, true)] {
+        let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let args = vec!["/bin/true".to_owned()];
+        let console_socket = socket.then(|| theirs.into());
+        let options = ExecOptions { args, terminal, console_socket, ..ExecOptions::default() };
+        let error = container.exec(options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        assert!(error.to_string().contains("console socket"), "{error}");
+    }
+    container.delete(true).unwrap();
 }
 
 /// Creates and starts a container, and kills itself after step `point`.
@@ -267,9 +310,10 @@ fn main() {
     }
     OWNER.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
     type Test = (&'static str, fn(&Fixture));
-    let tests: [Test; 5] = [
+    let tests: [Test; 6] = [
         ("a_guest_in_its_host", a_guest_in_its_host),
         ("wait_by_pidfd", wait_by_pidfd),
+        ("a_terminal_goes_to_a_console_socket", a_terminal_goes_to_a_console_socket),
         ("kill_sweep", kill_sweep),
         ("launch_from_many_threads", launch_from_many_threads),
         ("launch_from_a_busy_process", launch_from_a_busy_process),

@@ -16,7 +16,7 @@ use crate::launch::parent::surround;
 use crate::launch::procfs::TrustedProc;
 use crate::plan::{HookKind, HostStep, Namespace, Plan};
 use crate::process::Process;
-use crate::runtime::{Compiled, CreateOptions, Runtime, compile_silently, new_state};
+use crate::runtime::{Compiled, CreateOptions, Runtime, check_console, compile_silently, new_state};
 use crate::state::{ContainerDir, Phase, State, StateRoot};
 use crate::status::{Status, oci_state};
 use crate::sys::{self, Child, Fd};
@@ -63,6 +63,7 @@ impl Runtime {
             ..CreateOptions::default()
         };
         let compiled = compile_silently(&mut create, true)?;
+        check_console(compiled.bundle.has_terminal(), options.console_socket.is_some())?;
         let directories = Directories::open(&options.image_path, options.work_path.as_deref(), false)?;
         let descriptors = descriptors::read(directories.images.as_fd())?;
         let namespaces = open_namespaces(&compiled.plan)?;
