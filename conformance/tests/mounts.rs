@@ -95,6 +95,52 @@ fn strictatime() {
     assert!(!has(&mount["options"], "relatime") && !has(&mount["options"], "noatime"), "{mount}");
 }
 
+/// `remount` with what is the file system's changes that, and leaves what is not said.
+#[test]
+fn a_remount_changes_the_file_system() {
+    let mut container = Container::new();
+    container.mount("/tmp", "tmpfs", "tmpfs", &["size=1m", "nr_inodes=50", "sync", "nodev"]);
+    container.mount(
+        "/tmp",
+        "tmpfs",
+        "tmpfs",
+        &["remount", "size=2m", "async", "lazytime", "nodev", "noexec"],
+    );
+    let report = container.report();
+    let mount = mount_at(&report, "/tmp");
+    let file_system = &mount["super_options"];
+    assert!(has(file_system, "size=2048k") && has(file_system, "nr_inodes=50"), "{mount}");
+    assert!(has(file_system, "lazytime") && !has(file_system, "sync"), "{mount}");
+    assert!(has(&mount["options"], "noexec") && has(&mount["options"], "nodev"), "{mount}");
+}
+
+/// The kernel is the judge of data: a limit below what is used, an option it does not know.
+#[test]
+fn a_remount_that_the_file_system_refuses_is_an_error() {
+    for option in ["nr_inodes=1", "no_such_option=1"] {
+        let mut container = Container::new();
+        container.mount("/tmp", "tmpfs", "tmpfs", &["nr_inodes=50"]);
+        container.mount("/tmp/below", "tmpfs", "tmpfs", &[]);
+        container.mount("/tmp", "tmpfs", "tmpfs", &["remount", option]);
+        let output = container.run();
+        assert!(!output.status.success() && output.stderr.contains("/tmp"), "{option}: {}", output.stderr);
+    }
+}
+
+/// mount(2) takes no data of a bind mount, new or not.
+#[test]
+fn a_remount_of_a_bind_leaves_the_file_system() {
+    if beyond_runc("wants a source for it, and from 1.3 on refuses the data") {
+        return;
+    }
+    let mut container = Container::new();
+    container.mount("/tmp", "tmpfs", "tmpfs", &["size=1m"]);
+    container.mount("/tmp", "none", "none", &["remount", "bind", "size=2m", "noexec"]);
+    let report = container.report();
+    let mount = mount_at(&report, "/tmp");
+    assert!(has(&mount["super_options"], "size=1024k") && has(&mount["options"], "noexec"), "{mount}");
+}
+
 /// Without an option the kernel's defaults hold, and the opposite of an option takes it back.
 #[test]
 fn the_last_of_opposite_options_counts() {

@@ -259,6 +259,9 @@ fn mount_options() {
             {"destination": "/a", "options": ["remount", "ro", "nosuid", "rprivate"]},
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
             {"destination": "/dev", "options": ["remount", "ro", "noexec"]},
+            {"destination": "/a", "type": "tmpfs", "options": ["remount", "size=5m,nr_inodes=9", "lazytime", "async", "dirsync"]},
+            {"destination": "/b", "options": ["remount", "bind", "nodev", "size=5m"]},
+            {"destination": "/c", "type": "ext4", "options": ["remount", "rw", "iversion"]},
             {"destination": "/proc/uptime", "type": "bind", "source": "/lxcfs/uptime", "options": ["bind"]},
         ])),
     );
@@ -274,7 +277,7 @@ fn mounts_that_are_refused() {
             {"destination": "/proc/../proc/sys", "source": "/x", "options": ["bind"]},
             {"destination": "//", "type": "tmpfs", "source": "t"},
             {"destination": "/a", "source": "/x", "options": ["bind", "tmpcopyup"]},
-            {"destination": "/b", "options": ["remount", "size=5m", "lazytime"]},
+            {"destination": "/b", "options": ["remount", "=x", "lazytime"]},
             {"destination": "/c", "type": "tmpfs", "options": ["=x", format!("k={}", "v".repeat(256))]},
             {"destination": "/d", "source": "/x", "options": ["bind", "idmap"], "uidMappings": maps(&[MAPS]), "gidMappings": maps(&[MAPS])},
         ])),
@@ -452,6 +455,8 @@ fn everything_around_a_process() {
         }),
     );
     case(config).check("around");
+    // The process is put into a class of the container's name, with what the kernel gives to a new one.
+    case(bare(&["mount"], json!({"linux": {"intelRdt": {}}}))).check("rdt_empty");
 }
 
 #[test]

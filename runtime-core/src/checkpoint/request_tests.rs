@@ -11,6 +11,7 @@ fn mount(destination: &CStr, source: MountSource) -> ChildStep {
         recursive_attributes: MountAttr::default(),
         propagation: Vec::new(),
         copy_up: false,
+        label: None,
         late_read_only: false,
     })
 }

@@ -107,9 +107,6 @@ fn intel_rdt(input: &Input<'_>, rdt: &LinuxIntelRdt, report: &mut Report) -> Opt
     let schemata = schemata(rdt);
     let monitoring = rdt.enable_monitoring().unwrap_or(false);
     let clos_given = rdt.clos_id().is_some();
-    if !clos_given && schemata.is_empty() && !monitoring {
-        return None;
-    }
     let clos_id = rdt.clos_id().clone().unwrap_or_else(|| input.options.id.clone());
     let step = HostStep::IntelRdt(IntelRdt {
         clos_id,

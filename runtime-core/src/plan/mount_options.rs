@@ -131,6 +131,8 @@ pub(super) struct MountOptions {
     pub(super) copy_up: bool,
     /// Flags of the superblock.
     pub(super) superblock: BTreeSet<&'static str>,
+    /// Flags that the superblock shall not have; it has none to begin with.
+    pub(super) superblock_cleared: BTreeSet<&'static str>,
     /// Data for the file system: a key with its value, or a flag.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -166,9 +168,11 @@ impl MountOptions {
             M::IdMap(recursive) => self.id_map = Some(recursive || self.id_map == Some(true)),
             M::Superblock(flag) => {
                 self.superblock.insert(flag);
+                self.superblock_cleared.remove(flag);
             }
             M::NoSuperblock(flag) => {
                 self.superblock.remove(flag);
+                self.superblock_cleared.insert(flag);
             }
             M::Remount => self.remount = true,
             M::CopyUp => self.copy_up = true,

@@ -70,6 +70,7 @@ impl Entry<'_> {
             recursive_attributes: self.options.recursive,
             propagation: self.options.propagation.clone(),
             copy_up: self.options.copy_up,
+            label: None,
             late_read_only: false,
         }
     }
@@ -99,7 +100,7 @@ pub(super) fn compile(input: &Input<'_>, groups: &Groups, steps: &mut Steps, rep
         let below = || has_something_below(input, &entries, index);
         if entry.options.remount {
             let late = entry.options.read_only() && below();
-            remount(entry, steps, late.then_some(&mut rest.late), report);
+            remount(input, entry, steps, late.then_some(&mut rest.late), report);
         } else if entry.is_bind() {
             bind(input, entry, steps, &mut rest.trees, report);
         } else if entry.is_cgroup() {
@@ -180,42 +181,50 @@ fn has_something_below(input: &Input<'_>, entries: &[Entry<'_>], index: usize) -
         || input.options.notify_socket.is_some() && below(Path::new(NOTIFY_DIRECTORY))
 }
 
-/// `remount`: other attributes for a mount that is there; with `late`, read-only only when what it holds is made.
+/// `remount`: other attributes for a mount that is there, and other parameters for its file system; with `late`, read-only only when
+/// what it holds is made.
 fn remount(
+    input: &Input<'_>,
     entry: &Entry<'_>,
     steps: &mut Steps,
     late: Option<&mut Vec<Planned<ChildStep>>>,
     report: &mut Report,
 ) {
     let options = &entry.options;
-    let at = format!("{}.options", entry.at);
-    if !options.data.is_empty() || !options.superblock.is_empty() {
-        let data = options.data.iter().map(|(key, _)| key.as_str());
-        let names: Vec<&str> = data.chain(options.superblock.iter().copied()).collect();
-        let message = format!(
-            "remount changes the mount, not the file system, so {} cannot be changed",
-            names.join(", ")
-        );
-        report.fault(at, message);
-        return;
-    }
-    let change = |attributes| ChildStep::ChangeMount {
+    let params = if entry.is_bind() {
+        no_data_for_bind(entry, report);
+        Vec::new()
+    } else {
+        changed_params(input, entry, report)
+    };
+    let change = |params, attributes| ChildStep::ChangeMount {
         destination: c_path(&entry.destination),
+        params,
         attributes,
         recursive_attributes: MountAttr::default(),
         propagation: Vec::new(),
     };
-    let mut step = change(options.attributes);
+    let mut step = change(params, options.attributes);
     if let ChildStep::ChangeMount { attributes, recursive_attributes, propagation, .. } = &mut step {
         *recursive_attributes = options.recursive;
         propagation.clone_from(&options.propagation);
         if let Some(late) = late {
             attributes.set &= !attr::RDONLY;
             let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-            late.push(Planned { step: change(read_only), origin: entry.at.clone() });
+            late.push(Planned { step: change(Vec::new(), read_only), origin: entry.at.clone() });
         }
     }
     steps.push(step, entry.at.clone());
+}
+
+/// mount(2) ignores what is the file system's for `MS_BIND`, and engines rely on it.
+fn no_data_for_bind(entry: &Entry<'_>, report: &mut Report) {
+    let ignored = entry.options.data.iter().map(|(key, _)| key.as_str());
+    let ignored: Vec<&str> = ignored.chain(entry.options.superblock.iter().copied()).collect();
+    if !ignored.is_empty() {
+        let message = format!("{}: no effect on a bind mount", ignored.join(", "));
+        report.warn(format_args!("{}.options", entry.at), message);
+    }
 }
 
 /// A bind mount.
@@ -226,13 +235,7 @@ fn bind(
     trees: &mut Vec<Planned<HostStep>>,
     report: &mut Report,
 ) {
-    // mount(2) ignores them for MS_BIND, and engines rely on it.
-    let ignored = entry.options.data.iter().map(|(key, _)| key.as_str());
-    let ignored: Vec<&str> = ignored.chain(entry.options.superblock.iter().copied()).collect();
-    if !ignored.is_empty() {
-        let message = format!("{}: no effect on a bind mount", ignored.join(", "));
-        report.warn(format_args!("{}.options", entry.at), message);
-    }
+    no_data_for_bind(entry, report);
     let recursive = entry.options.bind.unwrap_or(false);
     let path = c_path(&input.options.bundle.join(entry.source()));
     let Ok(idmap) = id_map(input, entry, report) else { return };
@@ -296,6 +299,9 @@ fn new(input: &Input<'_>, entry: &Entry<'_>, below: bool, steps: &mut Steps, rep
     let or_bind = (sysfs && input.namespaces.has(Namespace::User) && !own_network).then(|| c_string("/sys"));
     let mut mount = entry.mount(MountSource::New { fstype: c_string(fstype), params, or_bind });
     mount.plain_destination = sysfs || fstype == "proc";
+    if fstype == "mqueue" {
+        mount.label = mount_label(input, report).map(c_string);
+    }
     if below && fstype == "tmpfs" && entry.options.read_only() {
         mount.late_read_only = true;
         mount.attributes.set &= !attr::RDONLY;
@@ -343,12 +349,54 @@ fn params(input: &Input<'_>, entry: &Entry<'_>, report: &mut Report) -> Vec<FsPa
     if entry.options.read_only() && !is_virtual(fstype) {
         params.flag("ro", report);
     }
+    options(input, entry, &mut params, report);
+    if takes_context(fstype)
+        && let Some(label) = mount_label(input, report)
+    {
+        params.string("context", c_string(label), report);
+    }
+    params.list
+}
+
+/// The parameters that a file system takes anew.
+///
+/// What is not said stays, where mount(2) with `MS_REMOUNT` would clear every flag that is not said again.
+fn changed_params(input: &Input<'_>, entry: &Entry<'_>, report: &mut Report) -> Vec<FsParam> {
+    let at = format!("{}.options", entry.at);
+    let fstype = entry.fstype();
+    let mut params = Params { list: Vec::new(), at: &at };
+    // One on storage became read-only itself when it was mounted so (see `params`).
+    let storage = fstype != "none" && !is_virtual(fstype);
+    if storage && entry.options.attributes.clear & attr::RDONLY != 0 {
+        params.flag("rw", report);
+    }
+    for flag in &entry.options.superblock_cleared {
+        match *flag {
+            "sync" => params.flag("async", report),
+            "lazytime" => params.flag("nolazytime", report),
+            "mand" => params.flag("nomand", report),
+            flag => report.warn(&at, format_args!("no{flag}: stays as it was mounted")),
+        }
+    }
+    options(input, entry, &mut params, report);
+    params.list
+}
+
+/// The options that are the file system's: flags of the superblock, and data.
+fn options(input: &Input<'_>, entry: &Entry<'_>, params: &mut Params<'_>, report: &mut Report) {
+    let fstype = entry.fstype();
     for flag in &entry.options.superblock {
         match (*flag, fstype) {
+            ("dirsync", _) if entry.options.remount => {
+                report.warn(
+                    params.at,
+                    "dirsync: the kernel takes it when a file system is first mounted alone",
+                );
+            }
             ("iversion", "ext4") => params.flag("i_version", report),
             ("iversion", _) => {
-                report
-                    .warn(&at, format_args!("iversion: {fstype} keeps it, or does not, without being asked"));
+                let message = format!("iversion: {fstype} keeps it, or does not, without being asked");
+                report.warn(params.at, message);
             }
             (flag, _) => params.flag(flag, report),
         }
@@ -356,23 +404,22 @@ fn params(input: &Input<'_>, entry: &Entry<'_>, report: &mut Report) -> Vec<FsPa
     for (key, value) in &entry.options.data {
         match value {
             Some(value) if fstype == "overlay" && key == "lowerdir" => {
-                lower_directories(input, value, &mut params, report);
+                lower_directories(input, value, params, report);
             }
             Some(value) => params.string(key, c_string(value), report),
             None => params.flag(key, report),
         }
     }
-    if let Some(label) = input.linux().and_then(|linux| linux.mount_label().as_ref())
-        && takes_context(fstype)
-        && super::rootfs::label_supported(input, report)
-    {
-        params.string("context", c_string(label), report);
-    }
-    params.list
+}
+
+/// `linux.mountLabel`, where the host knows labels; a fault where it does not.
+fn mount_label<'a>(input: &'a Input<'_>, report: &mut Report) -> Option<&'a str> {
+    let label = input.linux()?.mount_label().as_deref()?;
+    super::rootfs::label_supported(input, report).then_some(label)
 }
 
 /// proc and sysfs label their own files; the instances of the others exist before they are mounted, so that their context
-/// is settled.
+/// is settled: the root of mqueue, which belongs to the container, is labelled once it is there.
 fn takes_context(fstype: &str) -> bool {
     !matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2")
 }
@@ -439,6 +486,7 @@ fn notify_socket(input: &Input<'_>, steps: &mut Steps, report: &mut Report) {
         recursive_attributes: MountAttr::default(),
         propagation: Vec::new(),
         copy_up: false,
+        label: None,
         late_read_only: false,
     };
     steps.push(ChildStep::Mount(mount), "NOTIFY_SOCKET");

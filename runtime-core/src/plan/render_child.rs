@@ -46,9 +46,10 @@ fn describe_rootfs(step: &ChildStep) -> Words {
         ChildStep::OpenRoot { path } => with("OpenRoot", words::text(path)),
         ChildStep::LocateRoot { path } => with("LocateRoot", words::text(path)),
         ChildStep::Mount(m) => with("Mount", mount(m)),
-        ChildStep::ChangeMount { destination, attributes, recursive_attributes, propagation } => {
-            let options = options(attributes, recursive_attributes, propagation);
-            with("ChangeMount", format!("{} {}", words::text(destination), options.join(",")))
+        ChildStep::ChangeMount { destination, params, attributes, recursive_attributes, propagation } => {
+            let mut all = words::params(params);
+            all.extend(options(attributes, recursive_attributes, propagation));
+            with("ChangeMount", format!("{} {}", words::text(destination), all.join(",")))
         }
         ChildStep::MakeDirectory { path } => with("MakeDirectory", words::text(path)),
         ChildStep::Device(d) => with("Device", device(d)),
@@ -157,6 +158,7 @@ fn mount(m: &Mount) -> String {
         (m.late_read_only, "ro later"),
     ];
     all.extend(notes.iter().filter(|(on, _)| *on).map(|(_, note)| (*note).to_owned()));
+    all.extend(m.label.as_ref().map(|label| format!("labelled {}", words::text(label))));
     format!("{source} on {} ({})", words::text(&m.destination), all.join(","))
 }
 

@@ -360,6 +360,8 @@ pub struct Mount {
     pub propagation: Vec<(u64, bool)>,
     /// Copy what the destination holds into the new mount (`tmpcopyup`).
     pub copy_up: bool,
+    /// The SELinux label of its root (`linux.mountLabel`), where the file system takes none as a parameter.
+    pub label: Option<CString>,
     /// Set read-only after everything else was mounted below it (a tmpfs that holds mountpoints).
     pub late_read_only: bool,
 }
@@ -442,6 +444,8 @@ pub enum ChildStep {
     ChangeMount {
         /// Absolute path in the container, cleaned.
         destination: CString,
+        /// Parameters that its file system takes anew, before; without any it is left alone.
+        params: Vec<FsParam>,
         /// Attributes of the mount itself.
         attributes: MountAttr,
         /// Attributes of the whole tree, applied after.

@@ -51,6 +51,25 @@ pub fn openat(dir: Fd, path: &CStr, flags: c_int, mode: u32) -> Result<Fd> {
     }
 }
 
+/// Sets the extended attribute `name` of an open file.
+///
+/// # Errors
+/// Those of `fsetxattr(2)`.
+pub fn fsetxattr(file: Fd, name: &CStr, value: &[u8]) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated, `value` is valid for reads of the length passed, and both are only read.
+    unsafe { call!(Call::Setxattr, SYS_fsetxattr, file, name, value.as_ptr(), value.len(), 0) }.map(drop)
+}
+
+/// What the extended attribute `name` of an open file holds, for tests.
+#[cfg(test)]
+pub fn fgetxattr(file: Fd, name: &CStr) -> Result<Vec<u8>> {
+    let mut value = vec![0u8; 255];
+    // SAFETY: `name` is NUL-terminated, and `value` is valid for writes of the length passed.
+    let n = unsafe { call!(Call::Getxattr, SYS_fgetxattr, file, name, value.as_mut_ptr(), value.len()) }?;
+    value.truncate(n);
+    Ok(value)
+}
+
 /// Closes a descriptor.  An error of close says nothing that could be acted on here.
 pub fn close(fd: Fd) {
     // SAFETY: the child half holds descriptors as numbers, so no owner is left with a dangling one.

@@ -161,6 +161,7 @@ calls! {
     Sethostname = "sethostname", Setns = "setns", Setresgid = "setresgid", Setresuid = "setresuid",
     Setsid = "setsid", Socket = "socket", Socketpair = "socketpair", Statx = "statx", Symlinkat = "symlinkat", Umount = "umount2",
     Unlinkat = "unlinkat", Unshare = "unshare", Waitid = "waitid", Write = "write", Bpf = "bpf", Setxattr = "fsetxattr",
+    Fspick = "fspick",
 }
 
 impl Call {

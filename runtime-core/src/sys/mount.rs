@@ -113,6 +113,28 @@ pub fn fsconfig_create(fs: Fd) -> Result<()> {
     unsafe { call!(Call::Fsconfig, SYS_fsconfig, fs, CREATE, none, none, 0) }.map(drop)
 }
 
+/// Starts another configuration of the file system that the mount `mount` shows.
+///
+/// # Errors
+/// Those of `fspick(2)`; `EINVAL` where `mount` is not the root of one.
+pub fn fspick(mount: Fd) -> Result<Fd> {
+    const CLOEXEC: u32 = 0x1;
+    const EMPTY_PATH: u32 = 0x8;
+    // SAFETY: the path is an empty literal.
+    unsafe { call!(Call::Fspick, SYS_fspick, mount, c"", CLOEXEC | EMPTY_PATH) }.map(fd)
+}
+
+/// Gives the file system its other configuration.
+///
+/// # Errors
+/// Those of `fsconfig(2)`.
+pub fn fsconfig_reconfigure(fs: Fd) -> Result<()> {
+    const RECONFIGURE: u32 = 7;
+    let none = core::ptr::null::<u8>();
+    // SAFETY: the command takes neither key nor value.
+    unsafe { call!(Call::Fsconfig, SYS_fsconfig, fs, RECONFIGURE, none, none, 0) }.map(drop)
+}
+
 /// Makes a detached mount of the instance, with the attributes `attrs`.
 ///
 /// # Errors

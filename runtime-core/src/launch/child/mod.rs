@@ -299,8 +299,8 @@ impl Context<'_> {
             ChildStep::OpenRoot { path } => rootfs::open_root(self, path),
             ChildStep::LocateRoot { path } => rootfs::locate_root(self, path),
             ChildStep::MakeDirectory { path } => rootfs::make_directory(self, path),
-            ChildStep::ChangeMount { destination, attributes, recursive_attributes, propagation } => {
-                mounts::change(self, destination, attributes, recursive_attributes, propagation)
+            ChildStep::ChangeMount { destination, params, attributes, recursive_attributes, propagation } => {
+                mounts::change(self, destination, params, (attributes, recursive_attributes), propagation)
             }
             ChildStep::Mount(mount) => mounts::mount(self, mount),
             ChildStep::LateReadOnly { attributes, .. } => mounts::late_read_only(self, attributes),

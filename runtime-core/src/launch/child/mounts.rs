@@ -22,12 +22,15 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
         copyup::copy(from, tree)?;
         sys::close(from);
     }
+    if let Some(value) = &m.label {
+        label(tree, value)?;
+    }
     attach(tree, target, kind)?;
     sys::close(target);
     if applied == Applied::WhenAttached {
         remount(cx, tree, &m.attributes)?;
     }
-    if m.copy_up && m.attributes.set & attr::RDONLY != 0 {
+    if is_written_first(m) && m.attributes.set & attr::RDONLY != 0 {
         set_attached(cx, tree, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
     }
     if !is_nothing(&m.recursive_attributes) {
@@ -67,15 +70,36 @@ fn keep(cx: &mut Context<'_>, m: &Mount, tree: Fd) -> bool {
     true
 }
 
-/// Changes the mount at `destination` (`remount`); the kernel refuses a place where none is.
+/// Whether the file system is written to before it is attached, and so cannot be read-only until then.
+fn is_written_first(m: &Mount) -> bool {
+    m.copy_up || m.label.is_some()
+}
+
+/// Labels the root of a file system that takes no context when it is mounted: the instance is as old as its namespace.
+fn label(tree: Fd, value: &CStr) -> Result<()> {
+    // The descriptor of a mount is only a place (O_PATH), which has no attributes to be set through it.
+    let root = sys::openat(tree, c".", O_RDONLY | O_DIRECTORY, 0)?;
+    sys::fsetxattr(root, c"security.selinux", value.to_bytes())?;
+    sys::close(root);
+    Ok(())
+}
+
+/// Changes the mount at `destination` (`remount`), and its file system where there are parameters; the kernel refuses a place where
+/// no mount is.
 pub fn change(
     cx: &Context<'_>,
     destination: &CStr,
-    attributes: &MountAttr,
-    recursive: &MountAttr,
+    params: &[FsParam],
+    (attributes, recursive): (&MountAttr, &MountAttr),
     propagation: &[(u64, bool)],
 ) -> Result<()> {
     let target = path::locate(cx.root(), destination)?;
+    if !params.is_empty() {
+        let fs = sys::fspick(target)?;
+        configure(fs, params)?;
+        sys::fsconfig_reconfigure(fs)?;
+        sys::close(fs);
+    }
     if !is_nothing(attributes) {
         set_attached(cx, target, attributes)?;
     }
@@ -147,8 +171,7 @@ fn open_source(cx: &Context<'_>, m: &Mount) -> Result<(Fd, Applied)> {
             with_attributes(sys::open_tree_clone(Fd::CWD, path, *recursive, 0)?, &m.attributes)
         }
         MountSource::New { fstype, params, or_bind } => {
-            // What is copied up must be written first.
-            let later = if m.copy_up { attr::RDONLY } else { 0 };
+            let later = if is_written_first(m) { attr::RDONLY } else { 0 };
             match (new_file_system(fstype, params, m.attributes.set & !later), or_bind) {
                 (Err(e), Some(path)) if e.errno == libc::EPERM || e.errno == libc::EBUSY => {
                     with_attributes(sys::open_tree_clone(Fd::CWD, path, true, 0)?, &m.attributes)
@@ -166,15 +189,17 @@ fn with_attributes(tree: Fd, attributes: &MountAttr) -> Result<(Fd, Applied)> {
     set_attributes(tree, attributes).map(|applied| (tree, applied))
 }
 
+fn configure(fs: Fd, params: &[FsParam]) -> Result<()> {
+    params.iter().try_for_each(|param| match param {
+        FsParam::Flag(key) => sys::fsconfig_set_flag(fs, key),
+        FsParam::String(key, value) => sys::fsconfig_set_string(fs, key, value),
+    })
+}
+
 /// A detached mount of a new file system instance.
 fn new_file_system(fstype: &CStr, params: &[FsParam], attributes: u64) -> Result<(Fd, Applied)> {
     let fs = sys::fsopen(fstype)?;
-    for param in params {
-        match param {
-            FsParam::Flag(key) => sys::fsconfig_set_flag(fs, key)?,
-            FsParam::String(key, value) => sys::fsconfig_set_string(fs, key, value)?,
-        }
-    }
+    configure(fs, params)?;
     sys::fsconfig_create(fs)?;
     let made = match sys::fsmount(fs, attributes) {
         Err(e) if e.errno == libc::EINVAL && attributes & attr::NOSYMFOLLOW != 0 => {
@@ -296,4 +321,26 @@ pub fn bind_onto(from: Fd, recursive: bool, target: Fd) -> Result<Fd> {
     let tree = sys::open_tree_clone(from, c"", recursive, AT_EMPTY_PATH)?;
     sys::move_mount(tree, target)?;
     Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without SELinux a tmpfs keeps such a label as it would any other attribute; with it, this one has to be known.
+    #[test]
+    fn the_root_of_a_mount_that_is_not_attached_is_labelled() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return;
+        }
+        let value = c"system_u:object_r:container_file_t:s0";
+        let (tree, _) = new_file_system(c"tmpfs", &[], 0).unwrap();
+        label(tree, value).unwrap();
+        let root = sys::openat(tree, c".", O_RDONLY | O_DIRECTORY, 0).unwrap();
+        let kept = sys::fgetxattr(root, c"security.selinux").unwrap();
+        assert_eq!(kept.strip_suffix(b"\0").unwrap_or(&kept), value.to_bytes());
+        sys::close(root);
+        sys::close(tree);
+    }
 }
