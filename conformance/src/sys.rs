@@ -334,3 +334,81 @@ pub fn answer_notified(listener: BorrowedFd<'_>, notified: Notified, answer: Ans
     let ret = unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND as _, &raw mut response) };
     check(c_long::from(ret)).map(drop)
 }
+
+/// What has become of a traced thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It is about to make a system call, or has made one (`PTRACE_O_TRACESYSGOOD`).
+    Call(Pid),
+    /// One of `PTRACE_EVENT_*`.
+    Event(Pid, c_int),
+    /// A signal is about to be delivered to it.
+    Signal(Pid, c_int),
+    /// It is gone.
+    Ended(Pid),
+}
+
+/// How a stopped tracee goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum GoOn {
+    /// To the next system call.
+    ToCall = libc::PTRACE_SYSCALL,
+    /// One instruction.
+    Step = libc::PTRACE_SINGLESTEP,
+    /// Until something happens.
+    Freely = libc::PTRACE_CONT,
+}
+
+/// Waits for any tracee; `ECHILD` when there is none left.
+///
+/// nix has no name for the real-time signals, and fails on a tracee that gets one: glibc sends them to the threads of a
+/// program that calls setuid.
+pub fn next_stop() -> nix::Result<Stop> {
+    let mut status: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    let ret = nix::errno::Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) })?;
+    Ok(stop_of(Pid::from_raw(ret), status))
+}
+
+fn stop_of(pid: Pid, status: c_int) -> Stop {
+    if !libc::WIFSTOPPED(status) {
+        return Stop::Ended(pid);
+    }
+    let event = status >> 16;
+    match libc::WSTOPSIG(status) {
+        _ if event != 0 => Stop::Event(pid, event),
+        signal if signal == libc::SIGTRAP | 0x80 => Stop::Call(pid),
+        signal => Stop::Signal(pid, signal),
+    }
+}
+
+/// Lets a stopped tracee go on, with a signal delivered to it if not 0.
+pub fn go_on(pid: Pid, how: GoOn, signal: c_int) -> nix::Result<()> {
+    let data = c_long::from(signal);
+    // SAFETY: these requests take the signal as a number and touch no memory of ours.
+    let ret = unsafe { libc::ptrace(how as u32, pid.as_raw(), std::ptr::null_mut::<libc::c_void>(), data) };
+    nix::errno::Errno::result(ret).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GoOn, Stop, fork_child, go_on, next_stop};
+    use nix::libc;
+
+    #[test]
+    fn a_tracee_may_get_a_real_time_signal() {
+        let realtime = libc::SIGRTMIN() + 1;
+        let child = fork_child(|| {
+            nix::sys::ptrace::traceme().map_or(1, |()| {
+                // SAFETY: a signal to this thread, which asks for nothing in memory.
+                unsafe { libc::raise(realtime) }
+            })
+        })
+        .unwrap();
+        assert_eq!(next_stop(), Ok(Stop::Signal(child, realtime)));
+        // Not delivered: it would kill.
+        go_on(child, GoOn::Freely, 0).unwrap();
+        assert_eq!(next_stop(), Ok(Stop::Ended(child)));
+    }
+}

@@ -6,16 +6,15 @@
 //! but symbols.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsString, c_int};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command as Program;
 
-use nix::errno::Errno;
+use conformance::sys::{GoOn, Stop, go_on};
+use nix::libc;
 use nix::sys::ptrace::{self, Event};
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::measure::Stopwatch;
@@ -113,57 +112,46 @@ impl Stepper<'_> {
             }
             self.announced.insert(child);
             if self.early.remove(&child) {
-                self.go_on(child, None)?;
+                self.go_on(child, 0)?;
             }
         }
         Ok(())
     }
 
-    fn go_on(&self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
-        if self.bases.contains_key(&pid) { ptrace::step(pid, signal) } else { ptrace::cont(pid, signal) }
+    fn go_on(&self, pid: Pid, signal: c_int) -> nix::Result<()> {
+        let how = if self.bases.contains_key(&pid) { GoOn::Step } else { GoOn::Freely };
+        go_on(pid, how, signal)
     }
 
-    fn on_stop(&mut self, stop: WaitStatus) -> nix::Result<()> {
+    fn on_stop(&mut self, stop: Stop) -> nix::Result<()> {
         match stop {
-            WaitStatus::PtraceEvent(pid, _, event) => {
+            Stop::Event(pid, event) => {
                 self.on_event(pid, event)?;
-                self.go_on(pid, None)
+                self.go_on(pid, 0)
             }
-            WaitStatus::Stopped(pid, Signal::SIGTRAP) => {
+            Stop::Signal(pid, libc::SIGTRAP) => {
                 self.note(pid)?;
-                self.go_on(pid, None)
+                self.go_on(pid, 0)
             }
             // A new tracee begins with a SIGSTOP that nobody sent.
-            WaitStatus::Stopped(pid, Signal::SIGSTOP) => {
+            Stop::Signal(pid, libc::SIGSTOP) => {
                 if self.announced.contains(&pid) {
-                    return self.go_on(pid, None);
+                    return self.go_on(pid, 0);
                 }
                 self.early.insert(pid);
                 Ok(())
             }
-            WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal)),
-            _ => Ok(()),
+            Stop::Signal(pid, signal) => self.go_on(pid, signal),
+            Stop::Call(_) | Stop::Ended(_) => Ok(()),
         }
     }
-}
 
-impl Stepper<'_> {
     /// Steps through a program and all that it starts, to the end.
     fn run(&mut self, words: &[CString]) -> Result<(), Failure> {
         let first = trace::start(words)?;
         self.announced.insert(first);
-        ptrace::cont(first, None)?;
-        loop {
-            let stop = match waitpid(None, Some(WaitPidFlag::__WALL)) {
-                Err(Errno::ECHILD) => return Ok(()),
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
-            match self.on_stop(stop) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        go_on(first, GoOn::Freely, 0)?;
+        trace::follow(|stop| self.on_stop(stop))
     }
 }
 

@@ -6,12 +6,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use conformance::sys::fork_child;
+use conformance::sys::{GoOn, Stop, fork_child, go_on, next_stop};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, raise};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, execv};
 
 use super::Failure;
@@ -103,25 +103,25 @@ impl Tracer {
         Ok(())
     }
 
-    /// Handles one stop; returns the signal to be delivered on going on.
-    fn on_stop(&mut self, stop: WaitStatus) -> nix::Result<Option<(Pid, Option<Signal>)>> {
-        match stop {
-            WaitStatus::PtraceSyscall(pid) => {
+    /// Handles one stop and lets the tracee go on.
+    fn on_stop(&mut self, stop: Stop) -> nix::Result<()> {
+        let (pid, signal) = match stop {
+            Stop::Call(pid) => {
                 self.on_call(pid)?;
-                Ok(Some((pid, None)))
+                (pid, 0)
             }
-            WaitStatus::PtraceEvent(pid, _, event) => {
+            Stop::Event(pid, event) => {
                 self.on_event(pid, event)?;
-                Ok(Some((pid, None)))
+                (pid, 0)
             }
             // A new tracee begins with a SIGSTOP that nobody sent.
-            WaitStatus::Stopped(pid, Signal::SIGSTOP) if self.known.insert(pid) => Ok(Some((pid, None))),
-            WaitStatus::Stopped(pid, signal) => {
-                self.known.insert(pid);
-                Ok(Some((pid, Some(signal))))
+            Stop::Signal(pid, signal) => {
+                let first = self.known.insert(pid);
+                (pid, if first && signal == libc::SIGSTOP { 0 } else { signal })
             }
-            _ => Ok(None),
-        }
+            Stop::Ended(_) => return Ok(()),
+        };
+        go_on(pid, GoOn::ToCall, signal)
     }
 }
 
@@ -172,18 +172,21 @@ pub fn count(command: &Command, payload: &Path) -> Result<Counts, Failure> {
         known: BTreeSet::from([first]),
         started: false,
     };
-    ptrace::syscall(first, None)?;
+    go_on(first, GoOn::ToCall, 0)?;
+    follow(|stop| tracer.on_stop(stop))?;
+    Ok(tracer.counts)
+}
+
+/// Calls `on_stop` for every stop of every tracee, until there is none left.
+pub fn follow(mut on_stop: impl FnMut(Stop) -> nix::Result<()>) -> Result<(), Failure> {
     loop {
-        let stop = match waitpid(None, Some(WaitPidFlag::__WALL)) {
-            Err(Errno::ECHILD) => return Ok(tracer.counts),
+        let stop = match next_stop() {
+            Err(Errno::ECHILD) => return Ok(()),
             Err(Errno::EINTR) => continue,
             other => other?,
         };
-        // ESRCH: a tracee was killed while stopped, as a container's are when its pid 1 ends.
-        match tracer
-            .on_stop(stop)
-            .and_then(|next| next.map_or(Ok(()), |(pid, signal)| ptrace::syscall(pid, signal)))
-        {
+        match on_stop(stop) {
+            // ESRCH: a tracee was killed while stopped, as a container's are when its pid 1 ends.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
