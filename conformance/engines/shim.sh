@@ -8,10 +8,16 @@ needs_shim="containerd ip busybox runc python3 script mmdebstrap jq"
 runtime_shim="containerd-shim-orlop-v2"
 with_shim="containerd-shim-runc-v2"
 # What containerd's own shim fails at, in one version or another (figures and OOM on hybrid cgroups, ctr's own options, a logger's
-# standard error, descriptors after execs side by side): each line must be a success, whatever the other side did.
-beyond_shim="metrics oom userns logger execs"
+# standard error, descriptors after execs side by side, an exec beside another container's hook): each line must be a success,
+# whatever the other side did.
+beyond_shim="metrics oom userns logger execs hooks"
 # How ctr is told what is under test.
 CTR_FLAG=--runtime
+
+# By its full name, as who replaces it has it.
+mkdir -p "$WORK/bin"
+ln -sf "$RUNTIME" "$WORK/bin/containerd-shim-runc-v2"
+PATH=$WORK/bin:$PATH
 
 pid_of() { ctr task ls | awk -v id="$1" '$1 == id { print $2 }'; }
 # The shim is the parent of the container's first process.
@@ -245,6 +251,34 @@ scenario_pod() {
     says gone shims
 }
 
+# A hook that takes long holds up its own container, and no other of the pod.
+scenario_hooks() {
+    mkdir -p "$WORK/hooked"
+    run_ctr -d --annotation io.kubernetes.cri.sandbox-id=pod2 -- pod2 sleep 1000
+    ctr container info --spec pod2 >"$WORK/hooked/spec.json"
+    local kind
+    for kind in createRuntime poststart poststop; do
+        # A spec of one's own: what ctr would write, with a hook that waits for a file.
+        jq --arg go "$WORK/hooked/go-$kind" --arg kind "$kind" --arg root "$WORK/rootfs" '
+            .process.args = ["sh", "-c", "exit 3"] | .linux.cgroupsPath = "/test/slow" | .root.path = $root |
+            .hooks = {($kind): [{path: "/bin/sh", args: ["sh", "-c", "touch \($go).here; while [ ! -e \($go) ]; do sleep 0.05; done"]}]}
+            ' "$WORK/hooked/spec.json" >"$WORK/hooked/$kind.json"
+        bounded ctr run --rm --runtime "$RUNTIME" --config "$WORK/hooked/$kind.json" slow >"$WORK/hooked/out" 2>&1 </dev/null &
+        local slow=$!
+        eventually 10 test -e "$WORK/hooked/go-$kind.here"
+        says "$kind-exec" ctr task exec --exec-id "e-$kind" pod2 echo not held up
+        says "$kind-run" run_ctr --rm --annotation io.kubernetes.cri.sandbox-id=pod2 -- "quick-$kind" echo not held up
+        says "$kind-list" sh -c 'ctr task ls | grep -c pod2'
+        says "$kind-pause" sh -c 'ctr task pause pod2 && ctr task resume pod2'
+        touch "$WORK/hooked/go-$kind"
+        wait "$slow"
+        says "$kind-code" test $? = 3
+    done
+    remove pod2
+    eventually 5 no_shims
+    says shims shims
+}
+
 scenario_restart() {
     run_ctr -d -- kept sh -c 'while ! test -e /go; do usleep 50000; done; exit 4'
     run_ctr -d -- ended sh -c 'while ! test -e /end; do usleep 50000; done; exit 6'
@@ -282,5 +316,64 @@ scenario_shim_killed() {
     says again run_ctr --rm -- orphan echo the id is free again
 }
 gone() { [ -z "$(task_status "$1")" ]; }
+
+# What works with a CRIU only, which `run` puts on the PATH where one works.
+scenario_checkpoint() {
+    criu check >/dev/null 2>&1 || { echo "skipped: no CRIU works here"; return; }
+    mkdir -p "$WORK/image"
+    image_tar "$WORK/image/frozen.tar"
+    ctr image import --no-unpack "$WORK/image/frozen.tar" >/dev/null
+    ctr events >"$WORK/checkpoint.events" 2>/dev/null &
+    local listener=$!
+    # By name: options of the runtime are sent to this one alone.
+    ctr run -d --runtime io.containerd.runc.v2 --snapshotter native docker.io/library/box:latest frozen \
+        /bin/sh -c 'n=0; while :; do n=$((n + 1)); echo $n >/tmp/n; usleep 20000; done' >/dev/null
+    eventually 5 is frozen RUNNING
+    BOUND=60
+    says stays ctr task checkpoint --image-path "$WORK/image/stays" frozen
+    says running task_status frozen
+    says goes-on ctr task exec --exec-id e1 frozen /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 50); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
+    says images sh -c "ls $WORK/image/stays | grep -c -e inventory.img -e core-1.img"
+    says exits ctr task checkpoint --exit --image-path "$WORK/image/exits" --work-path "$WORK/image/work" frozen
+    eventually 10 is frozen STOPPED
+    says stopped task_status frozen
+    says log sh -c "ls $WORK/image/work | grep dump.log"
+    status checkpoint-stopped ctr task checkpoint frozen
+    says code sh -c 'ctr task rm frozen 2>&1 | grep -o "code [0-9]*"'
+    sleep 0.5
+    kill "$listener"
+    # containerd's own does not tell of checkpoints.
+    says events sh -c "awk '{ print \$6 }' '$WORK/checkpoint.events' | grep /tasks/ | grep -v checkpointed"
+    ctr container rm frozen
+}
+
+scenario_restore() {
+    criu check >/dev/null 2>&1 || { echo "skipped: no CRIU works here"; return; }
+    mkdir -p "$WORK/image"
+    image_tar "$WORK/image/moved.tar"
+    ctr image import --no-unpack "$WORK/image/moved.tar" >/dev/null
+    ctr run -d --runtime io.containerd.runc.v2 --snapshotter native docker.io/library/box:latest moved \
+        /bin/sh -c 'n=0; while [ ! -e /tmp/end ]; do n=$((n + 1)); echo $n >/tmp/n; usleep 20000; done; exit 5' >/dev/null
+    eventually 5 is moved RUNNING
+    eventually 10 ctr task exec --exec-id w moved /bin/sh -c '[ "$(cat /tmp/n)" -gt 20 ] 2>/dev/null'
+    BOUND=60
+    says checkpoint ctr container checkpoint --task --rw --image moved docker.io/library/kept:1
+    remove moved
+    says restore ctr container restore --rw --live again docker.io/library/kept:1
+    eventually 5 is again RUNNING
+    says running task_status again
+    # The counter goes on where it was: it does not begin anew.
+    says counter ctr task exec --exec-id e1 again /bin/sh -c '[ "$(cat /tmp/n)" -gt 20 ] 2>/dev/null && echo more than at the beginning'
+    says counts ctr task exec --exec-id e2 again /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 50); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
+    status pause ctr task pause again
+    status resume ctr task resume again
+    status end ctr task exec --exec-id e3 again /bin/touch /tmp/end
+    eventually 10 is again STOPPED
+    says code sh -c 'ctr task rm again 2>&1 | grep -o "code [0-9]*"'
+    ctr container rm again
+    # Without images there is nothing to restore.
+    eventually 5 no_shims
+    says shims shims
+}
 
 stop_engine() { pkill -f "containerd --config $WORK/containerd-engine.toml"; }

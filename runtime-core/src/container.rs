@@ -417,10 +417,15 @@ fn end_init(init: &OwnedFd) {
     wait_gone(init.as_fd());
 }
 
-/// Waits until a process has ended, for at most ten seconds: one that sleeps in the kernel cannot be hurried.
-pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>) {
+/// Waits some seconds for a process to end, and leaves it to its parent to reap it.
+pub(crate) fn wait_end(pidfd: BorrowedFd<'_>) {
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     while poll(&mut fds, PollTimeout::from(10_000u16)) == Err(nix::Error::EINTR) {}
+}
+
+/// Waits until a process has ended, for at most ten seconds: one that sleeps in the kernel cannot be hurried.
+pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>) {
+    wait_end(pidfd);
     // Reaps it where it is our own child.
     let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }

@@ -22,6 +22,8 @@ orlop_core::message! {
     /// `containerd.types.Mount`.
     Mount { kind: String = 1, source: String = 2, target: String = 3, options: Vec<String> = 4 }
 
+    /// What all requests but Shutdown's hold first.
+    TaskId { id: String = 1 }
     /// What most requests hold: of a task, or of one of its processes.
     ProcessRequest { id: String = 1, exec_id: String = 2 }
     CreateTaskRequest {
@@ -63,6 +65,7 @@ orlop_core::message! {
         pid: u32 = 6
     }
     TaskIo { stdin: String = 1, stdout: String = 2, stderr: String = 3, terminal: bool = 4 }
+    TaskCheckpointed { container_id: String = 1, checkpoint: String = 2 }
     TaskStart { container_id: String = 1, pid: u32 = 2 }
     TaskDelete { container_id: String = 1, pid: u32 = 2, exit_status: u32 = 3, exited_at: Option<Timestamp> = 4, id: String = 5 }
     TaskExit { container_id: String = 1, id: String = 2, pid: u32 = 3, exit_status: u32 = 4, exited_at: Option<Timestamp> = 5 }
@@ -82,6 +85,16 @@ orlop_core::message! {
         no_pivot_root: bool = 1, open_tcp: bool = 2, external_unix_sockets: bool = 3, terminal: bool = 4, file_locks: bool = 5,
         empty_namespaces: Vec<String> = 6, cgroups_mode: String = 7, no_new_keyring: bool = 8, shim_cgroup: String = 9,
         io_uid: u32 = 10, io_gid: u32 = 11, criu_work_path: String = 12, criu_image_path: String = 13
+    }
+    /// `containerd.runc.v1.CheckpointOptions`.
+    CheckpointOptions {
+        exit: bool = 1, open_tcp: bool = 2, external_unix_sockets: bool = 3, terminal: bool = 4, file_locks: bool = 5,
+        empty_namespaces: Vec<String> = 6, cgroups_mode: String = 7, image_path: String = 8, work_path: String = 9
+    }
+    /// `containerd.linux.runc.CheckpointOptions`, in which the two paths have each other's numbers.
+    LinuxCheckpointOptions {
+        exit: bool = 1, open_tcp: bool = 2, external_unix_sockets: bool = 3, terminal: bool = 4, file_locks: bool = 5,
+        empty_namespaces: Vec<String> = 6, cgroups_mode: String = 7, work_path: String = 8, image_path: String = 9
     }
     /// `runtimeoptions.v1.Options`, what the CRI plugin knows of a runtime that it does not know.
     RuntimeOptions { type_url: String = 1, config_path: String = 2, config_body: Vec<u8> = 3 }
@@ -127,6 +140,19 @@ impl Any {
     #[must_use]
     pub fn type_name(&self) -> &str {
         self.type_url.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl CreateTaskRequest {
+    /// The streams, as the client names them.
+    #[must_use]
+    pub fn stdio(&self) -> crate::stdio::Stdio {
+        crate::stdio::Stdio {
+            stdin: self.stdin.clone(),
+            stdout: self.stdout.clone(),
+            stderr: self.stderr.clone(),
+            terminal: self.terminal,
+        }
     }
 }
 

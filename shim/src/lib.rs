@@ -1,13 +1,17 @@
 //! The containerd shim of Orlop: containerd's shim protocol on one side, [`orlop_core`] on the other.
 //!
-//! One process and one thread serve a whole pod.  There is no runtime process: create, start, exec, kill, pause, update and
-//! delete are calls into the engine.  What waits, waits in one epoll set; when nothing happens, nothing runs.
+//! One process serves a whole pod.  There is no runtime process: create, start, exec, kill, pause, update and delete are calls
+//! into the engine.  What waits, waits in one epoll set of one thread; what may take long has a thread as long as it takes; when
+//! nothing happens, nothing runs.
 
 pub mod address;
 pub mod api;
 pub mod args;
+pub mod checkpoint;
 pub mod delete;
 pub mod info;
+pub mod jobs;
+pub mod launch;
 pub mod logger;
 pub mod metrics;
 pub mod mounts;

@@ -100,11 +100,13 @@ fn relative_layers(data: &[String]) -> Option<(PathBuf, Vec<String>)> {
 fn call(base: Option<&Path>, m: &Mount, target: &Path, flags: MsFlags, data: &str) -> nix::Result<()> {
     let data = (!data.is_empty()).then_some(data);
     if let Some(base) = base {
+        // A working directory of this thread's own: the others work in `/`.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;
         nix::unistd::chdir(base)?;
     }
     let mounted = mount(Some(m.source.as_str()), target, Some(m.kind.as_str()), flags, data);
     if base.is_some() {
-        // The shim works in `/`.
+        // What else the thread does is done in `/`.
         let _ = nix::unistd::chdir("/");
     }
     mounted

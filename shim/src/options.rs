@@ -8,8 +8,9 @@ use std::path::PathBuf;
 /// Where the state of containers lies when the options name no root.
 const ROOT: &str = "/run/containerd/orlop";
 
-/// The options that have an effect in-process.  `binary_name` and the CRIU paths name programs that this shim does not run,
-/// and `task_api_address` a task service that is not this one: they are told in the log and have none.
+/// The options that have an effect in-process.  `binary_name` names a program that this shim does not run, `criu_path` one that is
+/// looked for in `PATH`, and `task_api_address` a task service that is not this one: they are told in the log and have none.
+/// `criu_image_path` is for containerd, which sends what it finds there as the images to create from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Change the root by moving a mount.
@@ -24,6 +25,8 @@ pub struct Options {
     pub root: String,
     /// Control groups by systemd.
     pub systemd_cgroup: bool,
+    /// Where CRIU's log of a restore goes; with the images when empty.
+    pub criu_work_path: String,
     /// What was asked for without effect.
     pub without_effect: Vec<String>,
 }
@@ -47,6 +50,7 @@ impl Options {
                     no_new_keyring: sent.no_new_keyring,
                     shim_cgroup: sent.shim_cgroup,
                     io_owner: (sent.io_uid, sent.io_gid),
+                    criu_work_path: sent.criu_work_path,
                     ..Self::default()
                 })
             }
@@ -70,8 +74,6 @@ impl Options {
         for (name, value) in [
             ("binary_name", &sent.binary_name),
             ("criu_path", &sent.criu_path),
-            ("criu_image_path", &sent.criu_image_path),
-            ("criu_work_path", &sent.criu_work_path),
             ("task_api_address", &sent.task_api_address),
         ] {
             if !value.is_empty() {
@@ -85,6 +87,7 @@ impl Options {
             io_owner: (sent.io_uid, sent.io_gid),
             root: sent.root,
             systemd_cgroup: sent.systemd_cgroup,
+            criu_work_path: sent.criu_work_path,
             without_effect,
         }
     }
@@ -144,11 +147,14 @@ mod tests {
             root: "/r".into(),
             io_uid: 5,
             binary_name: "crun".into(),
+            criu_path: "/c".into(),
+            criu_work_path: "/w".into(),
             ..RuncOptions::default()
         };
         let options = Options::from_any(Some(&any("containerd.runc.v1.Options", &runc))).unwrap();
         assert_eq!((options.io_owner, options.state_root("n")), ((5, 0), PathBuf::from("/r/n")));
-        assert_eq!(options.without_effect, ["binary_name=crun"]);
+        assert_eq!(options.without_effect, ["binary_name=crun", "criu_path=/c"]);
+        assert_eq!(options.criu_work_path, "/w");
         let linux = LinuxCreateOptions { io_gid: 7, no_pivot_root: true, ..LinuxCreateOptions::default() };
         let name = "type.googleapis.com/containerd.linux.runc.CreateOptions";
         let options = Options::from_any(Some(&any(name, &linux))).unwrap();

@@ -21,6 +21,8 @@ pub enum Token {
     Sink(u64),
     /// The memory of this task ran out.
     Oom(u64),
+    /// Work beside the loop has ended.
+    Jobs,
 }
 
 impl Token {
@@ -33,6 +35,7 @@ impl Token {
             Self::Source(n) => n << 3 | 4,
             Self::Sink(n) => n << 3 | 5,
             Self::Oom(n) => n << 3 | 6,
+            Self::Jobs => 7,
         }
     }
 
@@ -45,7 +48,8 @@ impl Token {
             3 => Self::Connection(number),
             4 => Self::Source(number),
             5 => Self::Sink(number),
-            _ => Self::Oom(number),
+            6 => Self::Oom(number),
+            _ => Self::Jobs,
         }
     }
 }
@@ -121,6 +125,7 @@ mod tests {
             Token::Source(1 << 40),
             Token::Sink(0),
             Token::Oom(3),
+            Token::Jobs,
         ] {
             assert_eq!(Token::decode(token.encode()), token);
         }

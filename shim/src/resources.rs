@@ -9,7 +9,7 @@ use crate::metrics;
 use crate::poller::Token;
 use crate::service::{Outcome, now, precondition, status};
 use crate::shim::Shim;
-use crate::task::Condition;
+use crate::task::{Condition, Ticket};
 use crate::ttrpc::{Code, Status};
 use crate::wire::Message;
 use nix::sys::epoll::EpollFlags;
@@ -33,25 +33,21 @@ impl Shim {
     ///
     /// # Errors
     /// It fails, or there is no such method.
-    pub fn call_resources(&mut self, method: &str, payload: &[u8]) -> Outcome {
+    pub fn call_resources(&mut self, ticket: Ticket, method: &str, payload: &[u8]) -> Outcome {
         match method {
             "Pids" => self.pids(&ProcessRequest::decode(payload)?.id),
             "Pause" => self.pause(&ProcessRequest::decode(payload)?.id),
             "Resume" => self.resume(&ProcessRequest::decode(payload)?.id),
             "Stats" => self.stats(&ProcessRequest::decode(payload)?.id),
             "Update" => self.update(&UpdateTaskRequest::decode(payload)?),
-            "Checkpoint" => {
-                let request = CheckpointTaskRequest::decode(payload)?;
-                self.task(&request.id)?;
-                Err(Status::new(Code::Unimplemented, "checkpoint: checkpoints are not supported yet"))
-            }
+            "Checkpoint" => self.checkpoint(ticket, CheckpointTaskRequest::decode(payload)?),
             _ => Err(Status::new(Code::Unimplemented, format!("method {method}: not implemented"))),
         }
     }
 
     fn pids(&mut self, id: &str) -> Outcome {
         let task = self.task(id)?;
-        let pids = task.container.processes().map_err(|e| status("list the processes", &e))?;
+        let pids = task.container()?.processes().map_err(|e| status("list the processes", &e))?;
         let info = |pid: i32| {
             // Those that exec has added are told by their ids.
             let exec = task.execs.values().find(|proc| proc.pid == pid && proc.exit.is_none());
@@ -71,7 +67,7 @@ impl Shim {
             Condition::Paused => return Err(precondition("cannot pause a paused container")),
             Condition::Stopped => return Err(precondition("cannot pause a stopped container")),
         }
-        task.container.pause().map_err(|e| status("OCI runtime pause failed", &e))?;
+        task.container()?.pause().map_err(|e| status("OCI runtime pause failed", &e))?;
         task.paused = true;
         self.publish("/tasks/paused", "TaskPaused", &TaskEvent { container_id: id.to_owned() });
         now(&Empty {})
@@ -82,14 +78,14 @@ impl Shim {
         if !task.paused {
             return Err(precondition("cannot resume a container that is not paused"));
         }
-        task.container.resume().map_err(|e| status("OCI runtime resume failed", &e))?;
+        task.container()?.resume().map_err(|e| status("OCI runtime resume failed", &e))?;
         task.paused = false;
         self.publish("/tasks/resumed", "TaskResumed", &TaskEvent { container_id: id.to_owned() });
         now(&Empty {})
     }
 
     fn stats(&mut self, id: &str) -> Outcome {
-        let stats = self.task(id)?.container.stats().map_err(|e| status("read the figures", &e))?;
+        let stats = self.task(id)?.container()?.stats().map_err(|e| status("read the figures", &e))?;
         now(&StatsResponse { stats: Some(metrics::any(&stats)) })
     }
 
@@ -101,15 +97,16 @@ impl Shim {
         let json = request.resources.as_ref().map_or(&[][..], |any| &any.value);
         let resources: LinuxResources = serde_json::from_slice(json)
             .map_err(|e| Status::new(Code::InvalidArgument, format!("unmarshal the resources: {e}")))?;
-        task.container.update(&resources).map_err(|e| status("OCI runtime update failed", &e))?;
+        task.container()?.update(&resources).map_err(|e| status("OCI runtime update failed", &e))?;
         now(&Empty {})
     }
 
     /// Begins to listen for the memory of a task running out: when it is created, so that nothing is missed.
     pub fn watch_oom(&mut self, id: &str) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let number = task.number;
-        let watch = match task.container.oom_watch() {
+        let Some((number, Some(container))) = self.tasks.get(id).map(|t| (t.number, &t.container)) else {
+            return;
+        };
+        let watch = match container.oom_watch() {
             Ok(Some(watch)) => watch,
             Ok(None) => return,
             Err(e) => return log::debug!("{id}: nobody will hear of memory running out: {e}"),

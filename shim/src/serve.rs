@@ -60,7 +60,9 @@ fn run(args: &Args, listener: OwnedFd) -> Result<(), String> {
         });
     let failed = |e: nix::Error| format!("serve: {}", Reason::from(e));
     let poller = Rc::new(Poller::new().map_err(failed)?);
-    let shim = Shim::new(poller, &args.namespace, &containerd);
+    // Threads come and go: memory for each of its own kind would stay.
+    orlop_core::sys::share_memory_among_threads();
+    let shim = Shim::new(poller, &args.namespace, &containerd).map_err(failed)?;
     Server::new(shim, listener).and_then(Server::run).map_err(failed)
 }
 

@@ -106,7 +106,8 @@ impl Server {
         }
         let end = *self.end.get_or_insert_with(|| Instant::now() + LAST_WORDS);
         let unsent = self.connections.values().any(|connection| !connection.unsent.is_empty());
-        let settled = self.shim.publisher.is_settled() && self.shim.relays.is_empty() && !unsent;
+        let idle = self.shim.relays.is_empty() && self.shim.jobs.is_empty();
+        let settled = self.shim.publisher.is_settled() && idle && !unsent;
         settled || Instant::now() >= end
     }
 
@@ -117,6 +118,7 @@ impl Server {
             Token::Publisher => self.shim.publisher.ready(flags),
             Token::Source(number) | Token::Sink(number) => self.shim.relays.ready(number),
             Token::Oom(number) => self.shim.oom(number),
+            Token::Jobs => self.shim.finish_jobs(),
             Token::Connection(number) => {
                 if flags.contains(EpollFlags::EPOLLOUT) {
                     self.write(number);

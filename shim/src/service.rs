@@ -1,22 +1,27 @@
 //! The Task service, versions 2 and 3: each method is a call into the engine.
 
 use crate::api::*;
+use crate::checkpoint::Restoration;
+use crate::launch::{Created, Creation, Execution, Launched, Made};
+use crate::mounts;
 use crate::options::Options;
 use crate::shim::{Answer, Shim, sigkill};
-use crate::stdio::{Owner, Stdio, Streams};
-use crate::task::{Condition, Exit, Proc, Task, Ticket};
+use crate::stdio::Stdio;
+use crate::task::{Call, Condition, Exit, Proc, Task, Ticket};
 use crate::ttrpc::{Code, Status};
 use crate::wire::Message;
-use crate::{address, mounts};
 use oci_spec::runtime as oci;
 use orlop_core::sys::Reason;
-use orlop_core::{Bundle, Container, CreateOptions, Error, ErrorKind, ExecOptions, Runtime, sys};
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use orlop_core::{Container, Error, ErrorKind, Runtime, sys};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The file in a bundle that tells `delete` where the container's state is.
 pub const ROOT_FILE: &str = "orlop-root";
+
+/// Methods that need the container's lock, or would do what a thread that has it is doing.
+const CHANGES: [&str; 6] = ["Start", "Delete", "Pause", "Resume", "Update", "Checkpoint"];
 
 /// An answer now, or none yet.
 pub type Outcome = Result<Option<Vec<u8>>, Status>;
@@ -25,7 +30,7 @@ pub(crate) fn now(message: &impl Message) -> Outcome {
     Ok(Some(message.encode()))
 }
 
-fn not_found(message: impl Into<String>) -> Status {
+pub(crate) fn not_found(message: impl Into<String>) -> Status {
     let mut message = message.into();
     // containerd's clients look for the words as well as for the code.
     message.push_str(": not found");
@@ -49,7 +54,7 @@ pub(crate) fn status(doing: &str, error: &Error) -> Status {
 }
 
 /// A launch that failed is of no particular kind, as with runc: clients read the words.
-fn launch_status(doing: &str, error: &Error) -> Status {
+pub(crate) fn launch_status(doing: &str, error: &Error) -> Status {
     let code = if error.kind() == ErrorKind::AlreadyExists { Code::AlreadyExists } else { Code::Unknown };
     Status::new(code, format!("{doing}: {error}"))
 }
@@ -60,10 +65,18 @@ impl Shim {
     /// # Errors
     /// It fails, or there is no such method.
     pub fn call_task(&mut self, ticket: Ticket, method: &str, payload: &[u8]) -> Outcome {
+        if CHANGES.contains(&method)
+            && let Some(task) = self.tasks.get_mut(&TaskId::decode(payload)?.id)
+            && task.occupied
+        {
+            let (method, payload) = (method.to_owned(), payload.to_vec());
+            task.calls.push_back(Call { ticket, method, payload });
+            return Ok(None);
+        }
         match method {
-            "Create" => self.create(CreateTaskRequest::decode(payload)?),
-            "Start" => self.start(&ProcessRequest::decode(payload)?),
-            "Delete" => self.delete(&ProcessRequest::decode(payload)?),
+            "Create" => self.create(ticket, CreateTaskRequest::decode(payload)?),
+            "Start" => self.start(ticket, ProcessRequest::decode(payload)?),
+            "Delete" => self.delete(ticket, ProcessRequest::decode(payload)?),
             "Exec" => self.exec(ExecProcessRequest::decode(payload)?),
             "State" => self.state(&ProcessRequest::decode(payload)?),
             "Wait" => self.wait(ticket, &ProcessRequest::decode(payload)?),
@@ -72,7 +85,7 @@ impl Shim {
             "CloseIO" => self.close_io(&CloseIoRequest::decode(payload)?),
             "Connect" => self.connect(&ProcessRequest::decode(payload)?),
             "Shutdown" => self.shutdown(&ShutdownRequest::decode(payload)?),
-            _ => self.call_resources(method, payload),
+            _ => self.call_resources(ticket, method, payload),
         }
     }
 
@@ -86,36 +99,57 @@ impl Shim {
         self.task(id)?.proc_mut(exec_id).ok_or_else(missing)
     }
 
-    fn create(&mut self, request: CreateTaskRequest) -> Outcome {
-        if self.tasks.contains_key(&request.id) {
-            return Err(Status::new(Code::AlreadyExists, format!("task {}: already exists", request.id)));
-        }
-        if !request.checkpoint.is_empty() {
-            let message = "restore from a checkpoint: checkpoints are not supported yet";
-            return Err(Status::new(Code::Unimplemented, message));
+    fn create(&mut self, ticket: Ticket, request: CreateTaskRequest) -> Outcome {
+        let id = request.id.clone();
+        if self.tasks.contains_key(&id) || self.creating.contains(&id) {
+            return Err(Status::new(Code::AlreadyExists, format!("task {id}: already exists")));
         }
         let invalid = |message: String| Status::new(Code::InvalidArgument, message);
         let options = Options::from_any(request.options.as_ref()).map_err(invalid)?;
         for unused in &options.without_effect {
-            log::warn!("{}: runtime option without effect: {unused}", request.id);
+            log::warn!("{id}: runtime option without effect: {unused}");
         }
-        let bundle = PathBuf::from(&request.bundle);
-        let root = options.state_root(&self.namespace);
-        let failed = |e: String| Status::new(Code::Unknown, format!("OCI runtime create failed: {e}"));
-        let recorded = address::write_file(&bundle.join(ROOT_FILE), &root.to_string_lossy());
-        recorded.map_err(|e| failed(format!("write {ROOT_FILE} in the bundle: {}", Reason::of(&e))))?;
-        let rootfs = bundle.join("rootfs");
-        if !request.rootfs.is_empty() {
-            let made = std::fs::create_dir_all(&rootfs)
-                .map_err(|e| format!("make {}: {}", rootfs.display(), Reason::of(&e)));
-            made.and_then(|()| mounts::mount_all(&request.rootfs, &rootfs)).map_err(failed)?;
-        }
-        let created = self.create_container(&request, &bundle, &root, &options);
-        let (container, init, shares_pids) = created.inspect_err(|_| {
-            if !request.rootfs.is_empty() {
-                mounts::unmount_all(&rootfs);
+        let creation = Creation {
+            bundle: PathBuf::from(&request.bundle),
+            root: options.state_root(&self.namespace),
+            request,
+            options,
+            namespace: self.namespace.clone(),
+        };
+        self.creating.insert(id);
+        self.jobs.start(move || {
+            let created = creation.create();
+            Box::new(move |shim| {
+                shim.creating.remove(&creation.request.id);
+                let answer = created.and_then(|created| shim.created(creation, created));
+                shim.answers.push((ticket, answer));
+            })
+        });
+        Ok(None)
+    }
+
+    /// A container was made: from now on it is a task.
+    fn created(&mut self, creation: Creation, created: Created) -> Answer {
+        let Creation { request, bundle, root, options, .. } = creation;
+        let mut init = Proc { stdio: request.stdio(), ..Proc::default() };
+        let (container, restoration) = match created.made {
+            Made::Container(container, launched) => {
+                if let Err(e) = self.adopt(&mut init, launched) {
+                    if let Err(e) = container.delete(true) {
+                        log::error!("remove {}: {e}", request.id);
+                    }
+                    mounts::unmount_all(&bundle.join("rootfs"));
+                    let message = format!("OCI runtime create failed: attach the streams: {e}");
+                    return Err(Status::new(Code::Unknown, message));
+                }
+                (Some(Arc::new(container)), None)
             }
-        })?;
+            Made::Restoration(mut restoration) => {
+                let streams = restoration.streams();
+                (init.late_stdin, init.late_sink) = (streams.late.take(), streams.late_sink.take());
+                (None, Some(restoration))
+            }
+        };
         let pid = init.pid;
         let number = self.next_task;
         self.next_task += 1;
@@ -124,17 +158,35 @@ impl Shim {
             bundle,
             root,
             container,
+            restoration,
+            occupied: false,
+            calls: VecDeque::new(),
             init,
             execs: BTreeMap::new(),
             paused: false,
-            shares_pids,
+            shares_pids: created.shares_pids,
             io_owner: options.io_owner,
         };
-        self.pids.insert(pid, (request.id.clone(), String::new()));
         self.tasks.insert(request.id.clone(), task);
+        self.know(pid, &request.id, "");
         self.watch_oom(&request.id);
         self.publish_create(request, pid);
-        now(&PidResponse { pid: pid.unsigned_abs() })
+        Ok(PidResponse { pid: pid.unsigned_abs() }.encode())
+    }
+
+    /// Takes a process that a thread has made into `proc`, and begins to copy its streams where the shim has to.
+    fn adopt(&mut self, proc: &mut Proc, launched: Launched) -> Result<(), Reason> {
+        let Launched { process, streams, console } = launched;
+        proc.pid = process.pid();
+        proc.process = Some(process);
+        self.attach(proc, streams, console).map_err(Reason::from)
+    }
+
+    /// Whose end it is when `pid` ends; there is none yet when it is 0.
+    fn know(&mut self, pid: i32, id: &str, exec_id: &str) {
+        if pid != 0 {
+            self.pids.insert(pid, (id.to_owned(), exec_id.to_owned()));
+        }
     }
 
     fn publish_create(&mut self, request: CreateTaskRequest, pid: i32) {
@@ -155,86 +207,86 @@ impl Shim {
         self.publish("/tasks/create", "TaskCreate", &event);
     }
 
-    /// Makes the container; its process waits for Start.
-    fn create_container(
-        &mut self,
-        request: &CreateTaskRequest,
-        bundle: &Path,
-        root: &Path,
-        options: &Options,
-    ) -> Result<(Container, Proc, bool), Status> {
-        let failed = |e: String| Status::new(Code::Unknown, format!("OCI runtime create failed: {e}"));
-        let refused = |e: Error| launch_status("OCI runtime create failed", &e);
-        let loaded = Bundle::load(bundle).map_err(refused)?;
-        let stdio = Stdio {
-            stdin: request.stdin.clone(),
-            stdout: request.stdout.clone(),
-            stderr: request.stderr.clone(),
-            terminal: request.terminal,
-        };
-        if loaded.has_terminal() != stdio.terminal {
-            return Err(failed("process.terminal and the terminal of the request differ".to_owned()));
+    fn start(&mut self, ticket: Ticket, request: ProcessRequest) -> Outcome {
+        if request.exec_id.is_empty() {
+            self.start_init(ticket, request.id)
+        } else {
+            self.start_exec(ticket, request)
         }
-        let shares_pids = shares_pids(loaded.spec());
-        let process = loaded.spec().process().as_ref();
-        let owner = Owner {
-            id: &request.id,
-            namespace: &self.namespace,
-            ids: options.io_owner,
-            confined: process.is_some_and(is_confined),
-            late: true,
-        };
-        let mut streams = Streams::open(&stdio, owner).map_err(failed)?;
-        let console = Console::offer(stdio.terminal).map_err(failed)?;
-        let (console_socket, console) = console.unzip();
-        let mut container = Runtime::new(root)
-            .create(CreateOptions {
-                id: request.id.clone(),
-                loaded: Some(loaded),
-                stdio: streams
-                    .process
-                    .take()
-                    .map_or_else(nothing, |three| Ok(Some(three)))
-                    .map_err(failed)?,
-                console_socket,
-                no_pivot: options.no_pivot_root,
-                no_new_keyring: options.no_new_keyring,
-                systemd_cgroup: options.systemd_cgroup,
-                ..CreateOptions::default()
-            })
-            .map_err(refused)?;
-        let process = container.take_process();
-        let mut init = Proc { stdio, pid: container.pid(), process, ..Proc::default() };
-        let attached = console.map(Console::take).transpose().and_then(|console| {
-            self.attach(&mut init, streams, console).map_err(|e| Reason::from(e).to_string())
-        });
-        if let Err(e) = attached {
-            if let Err(e) = container.delete(true) {
-                log::error!("remove {}: {e}", request.id);
-            }
-            return Err(failed(format!("attach the streams: {e}")));
-        }
-        Ok((container, init, shares_pids))
     }
 
-    fn start(&mut self, request: &ProcessRequest) -> Outcome {
-        if request.exec_id.is_empty() { self.start_init(&request.id) } else { self.start_exec(request) }
-    }
-
-    fn start_init(&mut self, id: &str) -> Outcome {
-        let task = self.task(id)?;
+    fn start_init(&mut self, ticket: Ticket, id: String) -> Outcome {
+        let task = self.task(&id)?;
         match task.init.condition(task.paused) {
             Condition::Created => {}
             Condition::Stopped => return Err(precondition("cannot start a stopped process")),
             _ => return Err(precondition("cannot start a running process")),
         }
-        self.attach_late(id).map_err(|e| Status::new(Code::Unknown, e))?;
-        let task = self.task(id)?;
-        task.container.start().map_err(|e| launch_status("OCI runtime start failed", &e))?;
-        task.init.started = true;
-        let pid = task.init.pid.unsigned_abs();
+        if let Some(restoration) = task.restoration.take() {
+            return self.restore(ticket, id, *restoration);
+        }
+        self.attach_late(&id).map_err(|e| Status::new(Code::Unknown, e))?;
+        let task = self.task(&id)?;
+        let container = task.container()?;
+        task.init.held = true;
+        let number = self.occupy(&id);
+        self.jobs.start(move || {
+            let started = container.start().map_err(|e| launch_status("OCI runtime start failed", &e));
+            Box::new(move |shim| {
+                let answer = started.and_then(|()| shim.started(&id));
+                shim.answers.push((ticket, answer));
+                if let Ok(task) = shim.task(&id) {
+                    task.init.held = false;
+                }
+                shim.release(&id, number);
+            })
+        });
+        Ok(None)
+    }
+
+    /// The first process runs what it is to run.
+    fn started(&mut self, id: &str) -> Answer {
+        let init = &mut self.task(id)?.init;
+        init.started = true;
+        let pid = init.pid.unsigned_abs();
         self.publish("/tasks/start", "TaskStart", &TaskStart { container_id: id.to_owned(), pid });
-        now(&PidResponse { pid })
+        Ok(PidResponse { pid }.encode())
+    }
+
+    fn restore(&mut self, ticket: Ticket, id: String, restoration: Restoration) -> Outcome {
+        let number = self.occupy(&id);
+        self.jobs.start(move || {
+            let restored = restoration.restore();
+            Box::new(move |shim| {
+                let answer =
+                    restored.and_then(|(container, launched)| shim.restored(&id, container, launched));
+                shim.answers.push((ticket, answer));
+                shim.release(&id, number);
+            })
+        });
+        Ok(None)
+    }
+
+    /// A container was restored: it runs.
+    fn restored(&mut self, id: &str, container: Container, launched: Launched) -> Answer {
+        // While it is occupied nobody takes it away.
+        let mut init = std::mem::take(&mut self.task(id)?.init);
+        let (late, sink) = (init.late_stdin.take(), init.late_sink.take());
+        let adopted = self.adopt(&mut init, launched);
+        (init.late_stdin, init.late_sink) = (late, sink);
+        let pid = init.pid;
+        let task = self.task(id)?;
+        task.init = init;
+        task.container = Some(Arc::new(container));
+        self.know(pid, id, "");
+        self.watch_oom(id);
+        let attached = adopted.map_err(|e| e.to_string()).and_then(|()| self.attach_late(id));
+        let answer = self.started(id);
+        if let Err(e) = attached {
+            log::error!("attach the streams of {id}: {e}");
+            signal_proc(&self.task(id)?.init, sigkill())?;
+        }
+        answer
     }
 
     fn exec(&mut self, request: ExecProcessRequest) -> Outcome {
@@ -266,69 +318,61 @@ impl Shim {
         now(&Empty {})
     }
 
-    fn start_exec(&mut self, request: &ProcessRequest) -> Outcome {
-        let (id, exec_id) = (&request.id, &request.exec_id);
-        let proc = self.proc(id, exec_id)?;
+    fn start_exec(&mut self, ticket: Ticket, request: ProcessRequest) -> Outcome {
+        let ProcessRequest { id, exec_id } = request;
+        let namespace = self.namespace.clone();
+        let task = self.task(&id)?;
+        let (number, container, io_owner) = (task.number, task.container()?, task.io_owner);
+        let proc = self.proc(&id, &exec_id)?;
         let spec = proc.spec.take().ok_or_else(|| precondition("cannot start a running process"))?;
-        let stdio = proc.stdio.clone();
-        let pid = self.launch_exec(request, spec, &stdio)?;
-        self.pids.insert(pid, (id.clone(), exec_id.clone()));
-        let event =
-            TaskExecStarted { container_id: id.clone(), exec_id: exec_id.clone(), pid: pid.unsigned_abs() };
-        self.publish("/tasks/exec-started", "TaskExecStarted", &event);
-        now(&PidResponse { pid: pid.unsigned_abs() })
+        proc.held = true;
+        let execution =
+            Execution { exec_id: exec_id.clone(), spec, stdio: proc.stdio.clone(), io_owner, namespace };
+        self.jobs.start(move || {
+            let launched = execution.launch(&container);
+            Box::new(move |shim| {
+                let answer = shim.exec_started(number, &id, &exec_id, launched);
+                shim.answers.push((ticket, answer));
+            })
+        });
+        Ok(None)
     }
 
-    /// Runs a process in the container.
-    fn launch_exec(
+    /// A process that exec has added was launched, or was not.
+    fn exec_started(
         &mut self,
-        request: &ProcessRequest,
-        spec: oci::Process,
-        stdio: &Stdio,
-    ) -> Result<i32, Status> {
-        let failed = |e: String| Status::new(Code::Unknown, format!("OCI runtime exec failed: {e}"));
-        let namespace = self.namespace.clone();
-        let task = self.task(&request.id)?;
-        let owner = Owner {
-            id: &request.exec_id,
-            namespace: &namespace,
-            ids: task.io_owner,
-            confined: is_confined(&spec),
-            late: false,
+        number: u64,
+        id: &str,
+        exec_id: &str,
+        launched: Result<Launched, Status>,
+    ) -> Answer {
+        let same = self.tasks.get_mut(id).filter(|task| task.number == number);
+        let Some(proc) = same.and_then(|task| task.proc_mut(exec_id)) else {
+            // Its container was deleted meanwhile, and with it all that was in it; whoever is left of it is reaped as any child.
+            return launched.and(Err(not_found(format!("process does not exist {exec_id}"))));
         };
-        let mut streams = Streams::open(stdio, owner).map_err(failed)?;
-        let (console_socket, console) = Console::offer(stdio.terminal).map_err(failed)?.unzip();
-        let process = task
-            .container
-            .exec(ExecOptions {
-                process: Some(spec),
-                stdio: streams
-                    .process
-                    .take()
-                    .map_or_else(nothing, |three| Ok(Some(three)))
-                    .map_err(failed)?,
-                console_socket,
-                ..ExecOptions::default()
-            })
-            .map_err(|e| launch_status("OCI runtime exec failed", &e))?;
-        let pid = process.pid();
-        let mut proc = self.proc(&request.id, &request.exec_id).map(std::mem::take)?;
-        (proc.pid, proc.process, proc.started) = (pid, Some(process), true);
-        let attached = console.map(Console::take).transpose().and_then(|console| {
-            self.attach(&mut proc, streams, console).map_err(|e| Reason::from(e).to_string())
-        });
-        if let Err(e) = attached {
+        proc.held = false;
+        let launched = launched?;
+        let mut proc = std::mem::take(proc);
+        proc.started = true;
+        let adopted = self.adopt(&mut proc, launched);
+        let pid = proc.pid;
+        if let Err(e) = adopted {
             // It runs; without its streams it is of no use.
-            log::error!("attach the streams of {}: {e}", request.exec_id);
+            log::error!("attach the streams of {exec_id}: {e}");
             signal_proc(&proc, sigkill())?;
         }
-        *self.proc(&request.id, &request.exec_id)? = proc;
-        Ok(pid)
+        *self.proc(id, exec_id)? = proc;
+        self.know(pid, id, exec_id);
+        let (container_id, exec_id) = (id.to_owned(), exec_id.to_owned());
+        let event = TaskExecStarted { container_id, exec_id, pid: pid.unsigned_abs() };
+        self.publish("/tasks/exec-started", "TaskExecStarted", &event);
+        Ok(PidResponse { pid: pid.unsigned_abs() }.encode())
     }
 
-    fn delete(&mut self, request: &ProcessRequest) -> Outcome {
+    fn delete(&mut self, ticket: Ticket, request: ProcessRequest) -> Outcome {
         let proc = self.proc(&request.id, &request.exec_id)?;
-        if proc.started && proc.exit.is_none() {
+        if (proc.started || proc.held) && proc.exit.is_none() {
             return Err(precondition("cannot delete a running process"));
         }
         if !request.exec_id.is_empty() {
@@ -337,19 +381,35 @@ impl Shim {
             self.detach(proc);
             return now(&response);
         }
-        self.delete_task(&request.id)
+        self.delete_task(ticket, request.id)
     }
 
-    fn delete_task(&mut self, id: &str) -> Outcome {
-        let task = self.task(id)?;
-        // Stopped, or created and never started: whichever, nothing of it is to stay.
-        let container = Runtime::new(&task.root).open(id);
-        let removed = container.and_then(|container| container.delete(true));
-        match removed {
-            // Somebody has deleted it by the command.
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            r => r.map_err(|e| status("OCI runtime delete failed", &e))?,
-        }
+    fn delete_task(&mut self, ticket: Ticket, id: String) -> Outcome {
+        let task = self.task(&id)?;
+        let (root, rootfs) = (task.root.clone(), task.rootfs());
+        let number = self.occupy(&id);
+        self.jobs.start(move || {
+            // Stopped, or created and never started: whichever, nothing of it is to stay.
+            let container = Runtime::new(&root).open(&id);
+            let removed = match container.and_then(|container| container.delete(true)) {
+                // Somebody has deleted it by the command.
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+                r => r.map_err(|e| status("OCI runtime delete failed", &e)),
+            };
+            if removed.is_ok() {
+                mounts::unmount_all(&rootfs);
+            }
+            Box::new(move |shim| {
+                let answer = removed.and_then(|()| shim.removed(&id));
+                shim.answers.push((ticket, answer));
+                shim.release(&id, number);
+            })
+        });
+        Ok(None)
+    }
+
+    /// A container is gone: it is no task any more.
+    fn removed(&mut self, id: &str) -> Answer {
         self.pids.retain(|_, (task, _)| task != id);
         let never_started = self.task(id)?.init.exit.is_none();
         if never_started {
@@ -357,8 +417,10 @@ impl Shim {
             self.exited(id, "", Exit { status: 128 + sigkill().unsigned_abs(), at: Timestamp::now() });
         }
         let Some(task) = self.tasks.remove(id) else { return Err(not_found("container not created")) };
-        mounts::unmount_all(&task.rootfs());
         self.forget_oom(task.number);
+        for call in task.calls {
+            self.call_late(call.ticket, &call.method, &call.payload);
+        }
         let response = deleted(&task.init);
         for proc in task.execs.into_values() {
             self.answer_waiters(&proc);
@@ -373,7 +435,7 @@ impl Shim {
             id: String::new(),
         };
         self.publish("/tasks/delete", "TaskDelete", &event);
-        now(&response)
+        Ok(response.encode())
     }
 
     /// Whoever waits for a process that was never started hears that it is gone.
@@ -426,15 +488,18 @@ impl Shim {
         if proc.exit.is_some() {
             return Err(not_found("process already finished"));
         }
-        if request.exec_id.is_empty() {
-            let task = self.task(&request.id)?;
-            let killed = task.container.kill(signal, request.all);
+        let task = self.task(&request.id)?;
+        if request.exec_id.is_empty() && task.occupied {
+            // The thread holds the container's lock, perhaps for as long as a hook takes.
+            signal_proc(&task.init, signal)?;
+        } else if request.exec_id.is_empty() {
+            let killed = task.container()?.kill(signal, request.all);
             killed.map_err(|e| match e.kind() {
                 ErrorKind::NotRunning => not_found("process already finished"),
                 _ => status("kill", &e),
             })?;
         } else {
-            signal_proc(proc, signal)?;
+            signal_proc(self.proc(&request.id, &request.exec_id)?, signal)?;
         }
         now(&Empty {})
     }
@@ -465,7 +530,7 @@ impl Shim {
 
     fn shutdown(&mut self, request: &ShutdownRequest) -> Outcome {
         // A pod's other containers need it still.
-        if self.tasks.is_empty() || request.now {
+        if (self.tasks.is_empty() && self.creating.is_empty()) || request.now {
             self.closing = true;
         }
         now(&Empty {})
@@ -487,51 +552,6 @@ fn signal_proc(proc: &Proc, signal: i32) -> Result<(), Status> {
         Ok(()) => Ok(()),
         Err(e) if e.errno == nix::Error::ESRCH as i32 => Err(not_found("process already finished")),
         Err(e) => Err(Status::new(Code::Unknown, format!("signal process {}: {e}", proc.pid))),
-    }
-}
-
-/// Without a pid namespace of its own, the end of the first process leaves the others alive.
-fn shares_pids(spec: &oci::Spec) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let own = |n: &oci::LinuxNamespace| n.typ() == oci::LinuxNamespaceType::Pid && n.path().is_none();
-    !namespaces.is_some_and(|list| list.iter().any(own))
-}
-
-/// Whether a security module may have a word about descriptors of the host's.
-fn is_confined(process: &oci::Process) -> bool {
-    let given =
-        |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty() && name != "unconfined");
-    given(process.apparmor_profile()) || given(process.selinux_label())
-}
-
-/// With a terminal: what the child half has as its streams until it has that.
-fn nothing() -> Result<Option<[OwnedFd; 3]>, String> {
-    let open = || {
-        let flags = nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_CLOEXEC;
-        nix::fcntl::open("/dev/null", flags, nix::sys::stat::Mode::empty())
-    };
-    let three = || Ok::<_, nix::Error>([open()?, open()?, open()?]);
-    three().map(Some).map_err(|e: nix::Error| format!("open /dev/null: {}", Reason::from(e)))
-}
-
-/// The way of a terminal's master from the container to the shim.
-struct Console(OwnedFd);
-
-impl Console {
-    /// The engine's end, and ours.
-    fn offer(wanted: bool) -> Result<Option<(OwnedFd, Self)>, String> {
-        if !wanted {
-            return Ok(None);
-        }
-        let (ours, theirs) = sys::socketpair().map_err(|e| format!("make a console socket: {e}"))?;
-        Ok(Some((theirs, Self(ours))))
-    }
-
-    /// The master: it was sent before the engine returned.
-    fn take(self) -> Result<OwnedFd, String> {
-        orlop_core::receive_descriptor(&self.0)
-            .map_err(|e| Reason::from(e).to_string())?
-            .ok_or_else(|| "the container has sent no terminal".to_owned())
     }
 }
 

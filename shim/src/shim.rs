@@ -1,16 +1,18 @@
 //! The shim's state, and what happens to it without a call: processes end, terminals speak, memory runs out.
 
 use crate::api::{Any, TaskExit, Timestamp, WaitResponse};
+use crate::jobs::Jobs;
 use crate::poller::Poller;
 use crate::publisher::Publisher;
 use crate::relay::{How, Relays};
 use crate::resources::Watches;
 use crate::stdio::Streams;
-use crate::task::{Exit, Proc, Task, Ticket};
+use crate::task::{Call, Exit, Proc, Task, Ticket};
 use crate::ttrpc::Status;
 use crate::wire::Message;
 use orlop_core::sys::{self, Reason};
-use std::collections::BTreeMap;
+use orlop_core::{ExitStatus, Process};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -26,6 +28,10 @@ pub struct Shim {
     pub poller: Rc<Poller>,
     /// Its containers.
     pub tasks: BTreeMap<String, Task>,
+    /// The ids of those that are being made.
+    pub creating: BTreeSet<String>,
+    /// What threads are at.
+    pub jobs: Jobs,
     /// Which process a pid is: task and exec id.
     pub pids: BTreeMap<i32, (String, String)>,
     /// Events.
@@ -46,9 +52,13 @@ pub struct Shim {
 
 impl Shim {
     /// A shim without containers.
-    #[must_use]
-    pub fn new(poller: Rc<Poller>, namespace: &str, containerd: &str) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Descriptors or memory are short.
+    pub fn new(poller: Rc<Poller>, namespace: &str, containerd: &str) -> nix::Result<Self> {
+        Ok(Self {
+            jobs: Jobs::new(&poller)?,
+            creating: BTreeSet::new(),
             namespace: namespace.to_owned(),
             publisher: Publisher::new(Rc::clone(&poller), containerd, namespace),
             relays: Relays::new(Rc::clone(&poller)),
@@ -60,7 +70,7 @@ impl Shim {
             next_task: 0,
             closing: false,
             sandbox: crate::sandbox::Sandbox::default(),
-        }
+        })
     }
 
     /// Queues an event.
@@ -70,11 +80,14 @@ impl Shim {
 
     /// Takes the exit statuses of all children that have ended: of containers' processes, and of whom they left behind.
     pub fn reap(&mut self) {
+        if !self.jobs.is_empty() {
+            return self.reap_known();
+        }
         loop {
             match sys::ended_child() {
                 Ok(None) => return,
                 Ok(Some(pid)) => match self.pids.remove(&pid) {
-                    Some((task, exec_id)) => self.ended(&task, &exec_id),
+                    Some((task, exec_id)) => self.ended(&task, &exec_id, None),
                     None => {
                         let _ = sys::reap_child(pid);
                     }
@@ -84,19 +97,68 @@ impl Shim {
         }
     }
 
-    /// The process has ended.
-    fn ended(&mut self, id: &str, exec_id: &str) {
+    /// As [`Shim::reap`] while threads have children that the loop does not know yet: those that it knows, one by one.
+    fn reap_known(&mut self) {
+        let mut ended = Vec::new();
+        for (pid, (id, exec_id)) in &self.pids {
+            let Some(proc) = self.tasks.get(id).and_then(|task| task.proc(exec_id)) else { continue };
+            if proc.held {
+                continue;
+            }
+            if let Some(Ok(Some(status))) = proc.process.as_ref().map(Process::try_wait) {
+                ended.push((*pid, status));
+            }
+        }
+        for (pid, status) in ended {
+            if let Some((id, exec_id)) = self.pids.remove(&pid) {
+                self.ended(&id, &exec_id, Some(status));
+            }
+        }
+    }
+
+    /// The process has ended, with `status` if it was asked already.
+    fn ended(&mut self, id: &str, exec_id: &str, status: Option<ExitStatus>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        if exec_id.is_empty() && task.shares_pids {
+        if exec_id.is_empty()
+            && task.shares_pids
+            && let Some(container) = &task.container
+        {
             // The kernel ends only those in a pid namespace of which this was the first.
-            if let Err(e) = task.container.kill(sigkill(), true) {
+            if let Err(e) = container.kill(sigkill(), true) {
                 log::warn!("end the other processes of {id}: {e}");
             }
         }
         let Some(proc) = task.proc_mut(exec_id) else { return };
-        let status = proc.process.as_ref().and_then(|p| p.try_wait().ok().flatten());
+        let status = status.or_else(|| proc.process.as_ref().and_then(|p| p.try_wait().ok().flatten()));
         let code = status.map_or(255, |status| status.code().unsigned_abs());
         self.exited(id, exec_id, Exit { status: code, at: Timestamp::now() });
+    }
+
+    /// Leaves a task to a thread: calls that would be in its way wait until [`Shim::release`], which wants the number that this
+    /// returns.
+    pub fn occupy(&mut self, id: &str) -> u64 {
+        self.tasks.get_mut(id).map_or(0, |task| {
+            task.occupied = true;
+            task.number
+        })
+    }
+
+    /// The thread is done: the calls that have waited are called.
+    pub fn release(&mut self, id: &str, number: u64) {
+        if let Some(task) = self.tasks.get_mut(id).filter(|task| task.number == number) {
+            task.occupied = false;
+        }
+        loop {
+            let next = self.tasks.get_mut(id).filter(|task| !task.occupied).and_then(|t| t.calls.pop_front());
+            let Some(Call { ticket, method, payload }) = next else { return };
+            self.call_late(ticket, &method, &payload);
+        }
+    }
+
+    /// Calls a method and leaves the answer to the loop.
+    pub(crate) fn call_late(&mut self, ticket: Ticket, method: &str, payload: &[u8]) {
+        let answer = crate::service::answer(self.call_task(ticket, method, payload));
+        self.answers.extend(answer.map(|answer| (ticket, answer)));
     }
 
     /// Records the end of a process and tells everybody.
@@ -115,6 +177,10 @@ impl Shim {
         }
         let answer = WaitResponse { exit_status: exit.status, exited_at: Some(exit.at.clone()) }.encode();
         self.answers.extend(waiters.into_iter().map(|ticket| (ticket, Ok(answer.clone()))));
+        if pid == 0 {
+            // There never was one.
+            return;
+        }
         let event = TaskExit {
             container_id: id.to_owned(),
             id: if exec_id.is_empty() { id } else { exec_id }.to_owned(),

@@ -1,11 +1,15 @@
 //! Tasks, which are containers, and their processes, as containerd knows them.
 
 use crate::api::Timestamp;
+use crate::checkpoint::Restoration;
+use crate::service::not_found;
 use crate::stdio::{Ends, Stdio};
+use crate::ttrpc::Status;
 use orlop_core::{Container, Process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A call that waits for its answer: the connection and the stream on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Proc {
     pub pid: i32,
     /// The child; of the first process from Create on, of others from Start on.
     pub process: Option<Process>,
+    /// A thread is at it (starts it, writes it to images), before which its end is not told.
+    pub held: bool,
     /// It was started.
     pub started: bool,
     /// How it ended.
@@ -83,6 +89,17 @@ impl Proc {
     }
 }
 
+/// A call that waits for its turn.
+#[derive(Debug)]
+pub struct Call {
+    /// Whose answer it is.
+    pub ticket: Ticket,
+    /// Of the Task service.
+    pub method: String,
+    /// The request.
+    pub payload: Vec<u8>,
+}
+
 /// A container.
 #[derive(Debug)]
 pub struct Task {
@@ -92,8 +109,14 @@ pub struct Task {
     pub bundle: PathBuf,
     /// Where the container's state lies.
     pub root: PathBuf,
-    /// The engine's.
-    pub container: Container,
+    /// The engine's; of one that is to be restored there is none before Start.
+    pub container: Option<Arc<Container>>,
+    /// How it is restored.
+    pub restoration: Option<Box<Restoration>>,
+    /// A thread is at work on it.
+    pub occupied: bool,
+    /// The calls that wait for that to end.
+    pub calls: VecDeque<Call>,
     /// Its first process.
     pub init: Proc,
     /// The others.
@@ -107,6 +130,14 @@ pub struct Task {
 }
 
 impl Task {
+    /// The engine's container.
+    ///
+    /// # Errors
+    /// It was not restored yet.
+    pub fn container(&self) -> Result<Arc<Container>, Status> {
+        self.container.clone().ok_or_else(|| not_found("no such container"))
+    }
+
     /// A process by its exec id; the first one's is empty.
     #[must_use]
     pub fn proc(&self, exec_id: &str) -> Option<&Proc> {

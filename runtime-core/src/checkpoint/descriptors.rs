@@ -21,7 +21,9 @@ const ACCESS: u32 = 3;
 /// A pipe between two of its own processes (`exec > >(tee log)` in a shell) is none of ours: CRIU restores it with both ends,
 /// and to put ours in its place would cut the one off from the other.
 pub(super) fn of_container(init: i32, all: &[i32]) -> [String; 3] {
-    let links = [0, 1, 2].map(|n| link(init, n).unwrap_or_default());
+    let mounts = mounts(init);
+    let links =
+        [0, 1, 2].map(|n| external_fifo(init, n, &mounts).or_else(|| link(init, n)).unwrap_or_default());
     let pipes: BTreeSet<&str> =
         links.iter().filter(|link| link.starts_with("pipe:")).map(String::as_str).collect();
     if pipes.is_empty() {
@@ -41,6 +43,29 @@ pub(super) fn of_container(init: i32, all: &[i32]) -> [String; 3] {
     links.map(|link| if read.contains(&link) && written.contains(&link) { String::new() } else { link })
 }
 
+/// Whether a link names a file of the host's, as CRIU does: `file[MOUNT:INODE]`, both in hexadecimal digits.
+pub(super) fn is_external_file(link: &str) -> bool {
+    link.starts_with("file[")
+}
+
+/// CRIU's name for a descriptor that is a named pipe of the host's: one whose file system is not mounted in the container, so that
+/// CRIU cannot open it by its path again.  An engine that hands out its own fifos makes such.
+fn external_fifo(pid: i32, number: i32, mounts: &BTreeSet<u64>) -> Option<String> {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let found = std::fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
+    if !found.file_type().is_fifo() || link(pid, number)?.starts_with("pipe:") {
+        return None;
+    }
+    let mount = fdinfo(pid, number, "mnt_id:")?.parse().ok()?;
+    (!mounts.contains(&mount)).then(|| format!("file[{mount:x}:{:x}]", found.ino()))
+}
+
+/// The ids of the mounts that a process sees (`proc_pid_mountinfo(5)`).
+fn mounts(pid: i32) -> BTreeSet<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect()
+}
+
 fn link(pid: i32, number: i32) -> Option<String> {
     std::fs::read_link(format!("/proc/{pid}/fd/{number}"))
         .ok()
@@ -55,9 +80,13 @@ fn open_files(pid: i32) -> Vec<(i32, String)> {
 }
 
 fn access(pid: i32, number: i32) -> Option<u32> {
+    Some(u32::from_str_radix(&fdinfo(pid, number, "flags:")?, 8).ok()? & ACCESS)
+}
+
+/// What is told of a descriptor (`proc_pid_fdinfo(5)`).
+fn fdinfo(pid: i32, number: i32, what: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    Some(u32::from_str_radix(flags.trim(), 8).ok()? & ACCESS)
+    text.lines().find_map(|line| line.strip_prefix(what)).map(|found| found.trim().to_owned())
 }
 
 fn failed(doing: &str) -> impl Fn(std::io::Error) -> Error {
@@ -85,6 +114,8 @@ pub(super) fn read(images: BorrowedFd<'_>) -> Result<Vec<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
+    use std::os::fd::AsRawFd as _;
     use std::process::{Command, Stdio};
 
     #[test]
@@ -112,6 +143,27 @@ mod tests {
         shell.wait().unwrap();
         assert!(outside.iter().all(|link| link.starts_with("pipe:[")), "{outside:?}");
         assert_eq!((inner[0].clone(), inner[1].as_str()), (outside[0].clone(), ""), "{inner:?}");
+    }
+
+    #[test]
+    fn a_named_pipe_of_the_hosts_is_told_by_mount_and_inode() {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = std::env::temp_dir().join(format!("orlop-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let fifo = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (inode, number) = (fifo.metadata().unwrap().ino(), fifo.as_raw_fd());
+        let this = i32::try_from(std::process::id()).unwrap();
+        let name = external_fifo(this, number, &BTreeSet::new()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mount: u64 = fdinfo(this, number, "mnt_id:").unwrap().parse().unwrap();
+        assert_eq!(name, format!("file[{mount:x}:{inode:x}]"));
+        assert!(is_external_file(&name));
+        // One that the process can open by its path is its own affair, and so is what is no named pipe.
+        assert_eq!(external_fifo(this, number, &mounts(this)), None);
+        let (reader, _writer) = std::io::pipe().unwrap();
+        assert_eq!(external_fifo(this, reader.as_raw_fd(), &BTreeSet::new()), None);
+        let null = File::open("/dev/null").unwrap();
+        assert_eq!(external_fifo(this, null.as_raw_fd(), &BTreeSet::new()), None);
     }
 
     #[test]

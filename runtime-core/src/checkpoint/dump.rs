@@ -6,7 +6,7 @@ use super::request::{self, DumpFacts};
 use super::rpc::{Features, Notify};
 use super::swrk::{self, Criu};
 use super::{Directories, number};
-use crate::container::{Container, open_init, status_of, wait_gone};
+use crate::container::{Container, open_init, status_of, wait_end};
 use crate::error::{Error, ErrorKind};
 use crate::launch::child::path;
 use crate::launch::procfs::TrustedProc;
@@ -44,13 +44,14 @@ impl Container {
         })?;
         let directories = Directories::open(&options.image_path, options.work_path.as_deref(), true)?;
         let plan = compiled(&state)?;
-        let facts = look(&plan, &state, &directories, status)?;
-        let request = request::dump(&options, &state.rootfs, &state.annotations, &facts)?;
+        let mut facts = look(&plan, &state, &directories, status)?;
         if !options.pre_dump {
             let all = state.cgroup.as_ref().map_or_else(|| Ok(vec![facts.pid]), |c| c.procs(true))?;
             let links = descriptors::of_container(facts.pid, &all);
             descriptors::write(directories.images.as_fd(), &links)?;
+            facts.files = links.into_iter().filter(|link| descriptors::is_external_file(link)).collect();
         }
+        let request = request::dump(&options, &state.rootfs, &state.annotations, &facts)?;
         let mut criu = begin(&dir, &mut state)?;
         let worked = prepare(&mut criu, &options).and_then(|()| {
             criu.work(&request, &directories.log.join(LOG), |notify, _| {
@@ -67,7 +68,8 @@ impl Container {
         dir.save(&state)?;
         done?;
         if !(options.leave_running || options.pre_dump) {
-            wait_gone(init.as_fd());
+            // Its end is its parent's to hear of, which may be us.
+            wait_end(init.as_fd());
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What CRIU is asked for: pure functions from a plan, the options, and what was looked at on the host.
 
+use super::descriptors::is_external_file;
 use super::options::{CheckpointOptions, ManageCgroups, RestoreOptions};
 use super::rpc::{CgroupRoot, CriuOptions, InheritFd, JoinNamespace, PageServer, Request, kind};
 use crate::error::{Error, ErrorKind};
@@ -88,6 +89,8 @@ pub(super) struct DumpFacts {
     pub mounts: Vec<(String, String)>,
     /// Network and pid namespaces that were given by path, by their inodes.
     pub namespaces: Vec<(Namespace, u64)>,
+    /// Streams that are the host's named pipes, as CRIU names them.
+    pub files: Vec<String>,
     /// The group by which its processes are stopped.
     pub freezer: Option<String>,
 }
@@ -149,6 +152,7 @@ pub(super) fn dump(
     for (kind, inode) in &facts.namespaces {
         external.extend(external_namespace(*kind).map(|name| format!("{}[{inode}]:{name}", kind.file())));
     }
+    external.extend(facts.files.iter().cloned());
     let kind = if options.pre_dump { kind::PRE_DUMP } else { kind::DUMP };
     let options = CriuOptions {
         images_dir_fd: Some(facts.images),
@@ -208,7 +212,8 @@ pub(super) fn restore(
     if masked(plan).next().is_some() {
         external.push(format!("mnt[{NULL}]:{NULL}"));
     }
-    let pipes = facts.descriptors.iter().zip(0..).filter(|(link, _)| link.starts_with("pipe:"));
+    let is_pipe = |link: &str| link.starts_with("pipe:") || is_external_file(link);
+    let pipes = facts.descriptors.iter().zip(0..).filter(|(link, _)| is_pipe(link));
     let pipes = pipes.map(|(link, n)| InheritFd { key: link.clone(), fd: Some(n) });
     let given = facts.inherited.iter().map(|(key, n)| InheritFd { key: (*key).to_owned(), fd: Some(*n) });
     let cgroup_roots = facts.cgroups.iter();

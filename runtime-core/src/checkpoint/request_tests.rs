@@ -82,10 +82,12 @@ fn what_is_the_hosts_is_external_to_a_dump() {
         work: Some(6),
         mounts: vec![("/real/data".into(), "/data".into())],
         namespaces: vec![(Namespace::Network, 7), (Namespace::Pid, 8)],
+        files: vec!["file[1c:2f]".into()],
         freezer: Some("/cg/f".into()),
     };
     let (_, options) = dumped(&CheckpointOptions::default(), &[], &facts);
-    assert_eq!(options.external, ["mnt[/real/data]:/data", "net[7]:extRootNetNS", "pid[8]:extRootPidNS"]);
+    let expected = ["mnt[/real/data]:/data", "net[7]:extRootNetNS", "pid[8]:extRootPidNS", "file[1c:2f]"];
+    assert_eq!(options.external, expected);
     assert_eq!((options.work_dir_fd, options.freeze_cgroup.as_str()), (Some(6), "/cg/f"));
 }
 
@@ -154,7 +156,7 @@ fn facts() -> RestoreFacts<'static> {
         images: 5,
         work: None,
         root: Path::new("/r"),
-        descriptors: vec!["pipe:[1]".into(), "/dev/null".into(), "pipe:[2]".into()],
+        descriptors: vec!["file[1c:2f]".into(), "/dev/null".into(), "pipe:[2]".into()],
         inherited: vec![("extRootNetNS", 4)],
         cgroups: vec![("cpu".into(), "/a".into()), (String::new(), "/b".into())],
     }
@@ -175,7 +177,7 @@ fn plain_restore() -> CriuOptions {
         evasive_devices: true,
         rst_sibling: true,
         external: external.map(str::to_owned).into(),
-        inherit_fd: vec![inherit("pipe:[1]", 0), inherit("pipe:[2]", 2), inherit("extRootNetNS", 4)],
+        inherit_fd: vec![inherit("file[1c:2f]", 0), inherit("pipe:[2]", 2), inherit("extRootNetNS", 4)],
         cgroup_roots: vec![root("cpu", "/a"), root("", "/b")],
         join_ns: vec![JoinNamespace { kind: "uts".into(), file: "/proc/9/ns/uts".into() }],
         ..plain("restore.log")

@@ -88,6 +88,13 @@ pub fn trim_memory() {
     }
 }
 
+/// Has all threads that come take memory from where the first one does, for a program in which hardly two ever run at once: memory
+/// that a thread has used for itself alone is not given back when it ends.
+pub fn share_memory_among_threads() {
+    // SAFETY: an integer is set, before there are threads that could look at it.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Where the code of this program is mapped, and the constants before it, as address and length.
 ///
 /// What lies behind the code was written to when the program started (relocations), though it may be read-only now: so only
