@@ -286,6 +286,8 @@ pub fn raw_call_32(_: u32) -> io::Result<i64> {
 #[derive(Debug, Clone, Copy)]
 pub struct Notified {
     id: u64,
+    /// Who makes it.
+    pub pid: i32,
     /// Its number.
     pub number: c_long,
 }
@@ -311,7 +313,31 @@ pub fn next_notified(listener: BorrowedFd<'_>) -> io::Result<Notified> {
         libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_RECV as _, notification.as_mut_ptr())
     };
     check(c_long::from(ret))?;
-    Ok(Notified { id: notification[0], number: (notification[2] & 0xffff_ffff).try_into().unwrap_or(-1) })
+    let low = |word: u64| (word & 0xffff_ffff).try_into().unwrap_or(-1);
+    let number = (notification[2] & 0xffff_ffff).try_into().unwrap_or(-1);
+    Ok(Notified { id: notification[0], pid: low(notification[1]), number })
+}
+
+/// Whether the call waits still: it does not when a signal has interrupted it.
+pub fn is_waiting(listener: BorrowedFd<'_>, notified: Notified) -> bool {
+    const SECCOMP_IOCTL_NOTIF_ID_VALID: c_ulong = 0x4008_2102;
+    let mut id = notified.id;
+    // SAFETY: the kernel reads one id.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_ID_VALID as _, &raw mut id) == 0 }
+}
+
+/// Lets a signal interrupt what this process does, and nothing else.
+pub fn be_interrupted_by(signal: c_int) -> io::Result<()> {
+    extern "C" fn nothing(_: c_int) {}
+    let action = nix::sys::signal::SigAction::new(
+        nix::sys::signal::SigHandler::Handler(nothing),
+        nix::sys::signal::SaFlags::empty(),
+        nix::sys::signal::SigSet::empty(),
+    );
+    let signal = nix::sys::signal::Signal::try_from(signal)?;
+    // SAFETY: the handler does nothing.
+    unsafe { nix::sys::signal::sigaction(signal, &action) }?;
+    Ok(())
 }
 
 /// Answers.

@@ -8,8 +8,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use conformance::harness::{Container, Output, beyond_runc, require_program, require_root};
+use conformance::harness::{Container, Output, beyond_runc, eventually, require_program, require_root};
 use conformance::sys::{self, Answer};
 use serde_json::{Value, json};
 
@@ -285,6 +286,18 @@ fn exec_in_a_container_without_a_filter_has_none() {
     assert_eq!(report["security"]["seccomp_mode"], 0);
 }
 
+/// How the filter of a container is loaded, by strace's record of seccomp(2).
+fn load_of(container: &mut Container) -> String {
+    let trace = container.directory().join("trace");
+    container.by =
+        ["strace", "-f", "-e", "trace=seccomp", "-o", &trace.to_string_lossy()].map(str::to_owned).into();
+    container.run().ok();
+    let trace = fs::read_to_string(trace).expect("strace writes a file");
+    let loads: Vec<_> = trace.lines().filter(|line| line.contains("SET_MODE_FILTER")).collect();
+    assert_eq!(loads.len(), 1, "{trace}");
+    loads[0].to_owned()
+}
+
 /// "flags": handed to seccomp(2) as given.
 #[test]
 fn flags_are_handed_on() {
@@ -299,15 +312,36 @@ fn flags_are_handed_on() {
     ] {
         for mut container in under(&but(&["mkdir"], "SCMP_ACT_ERRNO")) {
             container.config["linux"]["seccomp"]["flags"] = given.clone();
-            let trace = container.directory().join("trace");
-            container.by = ["strace", "-f", "-e", "trace=seccomp", "-o", &trace.to_string_lossy()]
-                .map(str::to_owned)
-                .into();
-            container.run().ok();
-            let trace = fs::read_to_string(trace).expect("strace writes a file");
-            let loads: Vec<_> = trace.lines().filter(|line| line.contains("SET_MODE_FILTER")).collect();
-            assert_eq!(loads.len(), 1, "{trace}");
-            assert!(loads[0].contains(wanted), "{wanted}: {trace}");
+            let load = load_of(&mut container);
+            assert!(load.contains(wanted), "{wanted}: {load}");
+        }
+    }
+}
+
+/// With a listener, beside the flag that asks for it.
+#[test]
+fn flags_are_handed_on_with_a_listener() {
+    if !require_program("strace") || !require_root() || beyond_runc("1.1 knows not all of them") {
+        return;
+    }
+    // Older strace has no name for the last one, and shows its bit.
+    for (given, wanted) in [
+        ("SECCOMP_FILTER_FLAG_LOG", &["SECCOMP_FILTER_FLAG_LOG|SECCOMP_FILTER_FLAG_NEW_LISTENER, "][..]),
+        (
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+            &[
+                "SECCOMP_FILTER_FLAG_NEW_LISTENER|SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, ",
+                "SECCOMP_FILTER_FLAG_NEW_LISTENER|0x20, ",
+            ],
+        ),
+    ] {
+        for mut container in under(&but(&["getppid"], "SCMP_ACT_NOTIFY")) {
+            let agent = Agent::new(&container, Answer::Continue);
+            agent.watch(&mut container);
+            container.config["linux"]["seccomp"]["flags"] = json!([given]);
+            let load = load_of(&mut container);
+            assert!(wanted.iter().any(|wanted| load.contains(wanted)), "{given}: {load}");
+            assert_eq!(agent.states().len(), 1);
         }
     }
 }
@@ -415,8 +449,18 @@ fn the_listener_arrives_whatever_is_notified() {
     if beyond_runc("it refuses to notify write") {
         return;
     }
-    let sending =
-        ["sendmsg", "sendto", "recvmsg", "recvfrom", "read", "write", "close", "futex", "nanosleep"];
+    let sending = [
+        "sendmsg",
+        "sendto",
+        "connect",
+        "recvmsg",
+        "recvfrom",
+        "read",
+        "write",
+        "close",
+        "futex",
+        "nanosleep",
+    ];
     let ours = ["capset", "execve", "exit_group", "prctl"];
     for names in [&sending[..1], &["write"], &sending, &[&sending[..], &ours].concat()] {
         for mut container in under(&but(names, "SCMP_ACT_NOTIFY")) {
@@ -502,4 +546,51 @@ fn a_waiting_call_can_be_killed() {
         container.kill("KILL").ok();
         container.await_status("stopped");
     }
+}
+
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`: a signal interrupts a call that waits for the agent, but for one that the agent has begun
+/// with when the flag is given.
+#[test]
+fn a_signal_interrupts_a_waiting_call_unless_the_flag_says_no() {
+    if beyond_runc("1.1 does not know the flag") {
+        return;
+    }
+    for (flags, said) in
+        [(json!([]), "EINTR\n"), (json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), "4711\n")]
+    {
+        for mut container in under(&but(&["getppid"], "SCMP_ACT_NOTIFY")) {
+            let path = container.directory().join("agent.sock");
+            container.config["linux"]["seccomp"]["listenerPath"] = json!(path);
+            container.config["linux"]["seccomp"]["flags"] = flags.clone();
+            let socket = UnixListener::bind(&path).expect("our own directory");
+            let kept = flags != json!([]);
+            let agent = thread::spawn(move || {
+                let (listener, _) = receive(&socket.accept().expect("a connection").0);
+                let notified = sys::next_notified(listener.as_fd()).expect("a call");
+                interrupt(&listener, notified, kept);
+                listener
+            });
+            container.args(&["probe", "call-interrupted", &libc::SYS_getppid.to_string()]);
+            assert_eq!(container.run().stdout, said);
+            agent.join().expect("the agent does not panic");
+        }
+    }
+}
+
+/// Sends a signal to who waits for an answer; with `kept` it waits on, and is answered.
+fn interrupt(listener: &OwnedFd, notified: sys::Notified, kept: bool) {
+    let pid = nix::unistd::Pid::from_raw(notified.pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).expect("it waits for us");
+    let waits = || sys::is_waiting(listener.as_fd(), notified);
+    if !kept {
+        return eventually("the call is interrupted", || !waits());
+    }
+    // Whoever is interrupted is so soon: this can only find too little.
+    thread::sleep(Duration::from_millis(100));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it waits for us");
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("pending signals");
+    let pending = u64::from_str_radix(pending.trim(), 16).expect("a mask");
+    assert_eq!(pending, 1 << (libc::SIGUSR1 - 1), "{status}");
+    assert!(waits());
+    sys::answer_notified(listener.as_fd(), notified, Answer::Return(4711)).expect("it waits for us");
 }

@@ -25,6 +25,7 @@ pub const NAMES: &[&str] = &[
     "bomb",
     "burn",
     "call",
+    "call-interrupted",
     "call-32",
     "cat",
     "chown",
@@ -84,6 +85,7 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
     let outcome = match name {
         "call" => call(args),
         "call-32" => call_32(args),
+        "call-interrupted" => sys::be_interrupted_by(libc::SIGUSR1).and_then(|()| call(args)),
         "true" => Ok(0),
         "false" => Ok(1),
         "exit" => number(args, 0, "exit N"),
