@@ -18,16 +18,7 @@ fn with_shell(script: &str) -> Option<Container> {
         return None;
     }
     let mut container = Container::new();
-    // By a process of its own, as the harness copies the probe.
-    let copied = Command::new("sh")
-        .args(["-c", "exec cp \"$(command -v busybox)\" \"$0\""])
-        .arg(container.rootfs("bin/busybox"))
-        .status();
-    assert!(copied.expect("sh can be executed").success());
-    for name in ["sh", "sleep", "dd"] {
-        std::os::unix::fs::symlink("busybox", container.rootfs("bin").join(name))
-            .expect("a link can be made");
-    }
+    container.lend_busybox("bin", &["sh", "sleep", "dd"]);
     container.args(&["sh", "-c", script]);
     Some(container)
 }
@@ -181,15 +172,15 @@ fn an_update_takes_effect() {
         "count=1",
     ]);
     assert_eq!(killed.code(), 128 + 9, "{killed}");
-    let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait";
+    let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 30 & done; wait";
     let refused = container.runtime(&["exec", &container.id, "sh", "-c", forks]);
     assert!(refused.stderr.contains("fork"), "{refused}");
     container.runtime(&["update", "--pids-limit", "100", &container.id]).ok();
-    container
-        .runtime(&["exec", &container.id, "sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"])
-        .ok();
-    let throttled = either(&group(pid, "cpu"), ["cpu.stat", "cpu.stat"]);
-    assert!(!throttled.contains("nr_periods 0"), "{throttled}");
+    let work = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+    eventually("a period of its quota is counted", || {
+        container.runtime(&["exec", &container.id, "sh", "-c", work]).ok();
+        !either(&group(pid, "cpu"), ["cpu.stat", "cpu.stat"]).contains("nr_periods 0")
+    });
     container.runtime(&["update", "--memory", "-1", &container.id]).ok();
     let memory = either(&group(pid, "memory"), ["memory.limit_in_bytes", "memory.max"]);
     assert!(memory == "max" || memory.len() > 15, "{memory}");
@@ -340,7 +331,7 @@ fn the_figures_are_those_of_the_kernels_files() {
             usage.and_then(|text| text.parse::<u64>().ok()).expect("usage") * 1000
         }
     };
-    assert!(total > 1_000_000 && total <= counted && counted - total < 1_000_000_000, "{total} {counted}");
+    assert!(total > counted / 2 && total <= counted, "{total} {counted}");
     let parts = cpu["user"].as_u64().expect("user") + cpu["kernel"].as_u64().expect("kernel");
     assert!(parts <= total + 100_000_000, "{cpu}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use conformance::harness::{ConsoleSocket, Container, Kind, beyond_runc, kind};
+use conformance::harness::{ConsoleSocket, Container, Kind, beyond_runc, kind, patience};
 use serde_json::Value;
 
 /// sd_notify(3): the container's word reaches the socket that the runtime was started with.
@@ -13,16 +13,19 @@ fn readiness_is_handed_on() {
     let mut container = Container::new();
     let path = container.directory().join("notify.sock");
     let socket = UnixDatagram::bind(&path).expect("a socket can be made");
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes a timeout");
+    socket.set_read_timeout(Some(patience(Duration::from_secs(60)))).expect("a socket takes a timeout");
     container.environment.push(("NOTIFY_SOCKET".to_owned(), path.to_string_lossy().into_owned()));
-    container.args(&["probe", "seq", "--", "notify", "READY=1", "--", "sleep", "1"]);
-    container.run().ok();
+    container.args(&["probe", "seq", "--", "notify", "READY=1", "--", "sleep", "600"]);
+    let bundle = container.directory().to_string_lossy().into_owned();
+    let running = container.spawn(&["run", "--bundle", &bundle, &container.id]);
     let mut text = String::new();
     while !text.contains("READY=1") {
         let mut bytes = [0; 512];
         let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{error}; so far {text:?}"));
         text.push_str(&String::from_utf8_lossy(&bytes[..length]));
     }
+    container.kill("KILL").ok();
+    assert_eq!(running.wait().code(), 128 + libc::SIGKILL);
 }
 
 /// runc 1.2: `--pidfd-socket` sends a descriptor of the container's process.

@@ -331,7 +331,8 @@ fn a_hook_past_its_timeout_is_killed() {
     hooked.add("createRuntime", &["sleep", "600"])["timeout"] = json!(1);
     let begun = std::time::Instant::now();
     hooked.container.create().fails();
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    // Not when it was through: half its time is far from either.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(300));
     // Its words on the command line have the path of this test's directory.
     hooked.container.assert_clean();
 }

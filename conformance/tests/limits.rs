@@ -303,15 +303,12 @@ fn a_throttle_slows_reading() {
     fs::write(container.rootfs("tmp/data"), vec![7_u8; 1 << 20]).expect("a file of our own");
     let synced = Command::new("sync").arg(container.rootfs("tmp/data")).status();
     assert!(synced.expect("sync can be executed").success());
-    let took = |container: &mut Container| -> u64 {
-        let lines = container.run_args(&["probe", "read-direct", "/tmp/data", "1048576"]);
-        lines[0].parse().expect("milliseconds")
-    };
-    let free = took(&mut container);
     let rate = json!([{"major": major, "minor": minor, "rate": 1_048_576}]);
     container.config["linux"]["resources"]["blockIO"] = json!({"throttleReadBpsDevice": rate});
-    let slow = took(&mut container);
-    assert!(slow > 500 && slow > free, "a MiB at a MiB a second took {slow} ms, without a limit {free} ms");
+    let lines = container.run_args(&["probe", "read-direct", "/tmp/data", "1048576"]);
+    let slow: u64 = lines[0].parse().expect("milliseconds");
+    // The kernel's count of bytes makes it a second, however busy the disk is.
+    assert!(slow > 500, "a MiB at a MiB a second took {slow} ms");
 }
 
 /// Huge pages beyond the limit are refused when they are asked for, and not by a signal when they are used.

@@ -91,7 +91,7 @@ fn a_race_for_a_mountpoint_is_lost() {
     let (here, other) = (s.rootfs().join("swap"), s.rootfs().join("other"));
     let before = tree(&outside);
     let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let mut launched = 0;
+    let (mut n, mut launched) = (0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -100,7 +100,10 @@ fn a_race_for_a_mountpoint_is_lost() {
                 std::thread::yield_now();
             }
         });
-        for n in 0..100 {
+        // A hundred, or as many more as it takes until both sides had their turns.
+        let had = |launched: usize| launched > 0 && swaps.load(Ordering::Relaxed) > 1000;
+        while n < 100 || n < 5000 && !had(launched) {
+            n += 1;
             // Afresh, so that the mountpoint is to be made again.
             for path in [&here, &other, &s.rootfs().join(outside.strip_prefix("/").unwrap())] {
                 let _ = std::fs::remove_dir_all(path);
@@ -119,7 +122,7 @@ fn a_race_for_a_mountpoint_is_lost() {
     });
     assert_eq!(tree(&outside), before, "made on the host");
     let swaps = swaps.into_inner();
-    println!("    {swaps} swaps, {launched} of 100 launched");
+    println!("    {swaps} swaps, {launched} of {n} launched");
     assert!(swaps > 1000 && launched > 0, "{swaps} swaps, {launched} launched");
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ pub const NOBODY: u32 = 65534;
 pub const SYSTEMD: &str = "--systemd-cgroup";
 
 /// No command of a runtime takes longer; one that does is killed and fails its test.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bundle with the probe in its root file system, an id, and a state directory of its own.
 ///
@@ -172,7 +172,7 @@ impl Container {
         let copied = Command::new("cp").arg(probe_path()).arg(rootfs.join("bin/probe")).status();
         assert!(copied.expect("cp can be executed").success(), "the probe can be copied");
         for name in ["true", "false", "echo", "cat"] {
-            std::os::unix::fs::symlink("probe", rootfs.join("bin").join(name)).expect("a link can be made");
+            symlink("probe", rootfs.join("bin").join(name)).expect("a link can be made");
         }
         if let Some(user) = self.user {
             give(&self.directory, user);
@@ -437,6 +437,24 @@ impl Container {
         self.runtime(&[&["delete"], flags, &[&self.id]].concat())
     }
 
+    /// Puts the host's busybox into a directory of the root file system, under these names too.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn lend_busybox(&self, directory: &str, names: &[&str]) {
+        let place = self.rootfs(directory);
+        fs::create_dir_all(&place).expect("our own directory");
+        // By a process of its own, as the probe is copied.
+        let copied = Command::new("sh")
+            .args(["-c", "exec cp \"$(command -v busybox)\" \"$0\""])
+            .arg(place.join("busybox"))
+            .status();
+        assert!(copied.expect("sh can be executed").success());
+        for name in names {
+            symlink("busybox", place.join(name)).expect("a link can be made");
+        }
+    }
+
     /// The file to which standard output went of the command before the last `back` ones.
     #[must_use]
     pub fn output_file(&self, back: usize) -> PathBuf {
@@ -448,7 +466,7 @@ impl Container {
     #[must_use]
     pub fn left_behind(&self) -> Vec<String> {
         // A killed process may be a zombie for the moment until its new parent has seen to it.
-        let deadline = Instant::now() + patience(Duration::from_secs(1));
+        let deadline = Instant::now() + patience(Duration::from_secs(10));
         loop {
             let left = leaks::find(&self.id, &self.directory, &self.state_root());
             if left.is_empty() || Instant::now() > deadline {

@@ -178,9 +178,9 @@ pub fn is_mounted_hierarchy(line: &str) -> bool {
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not within ten seconds, stretched by `ORLOP_PATIENCE`.
+/// When it does not within half a minute, stretched by `ORLOP_PATIENCE`.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = patience(Duration::from_secs(10));
+    let patience = patience(Duration::from_secs(30));
     let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 
+use super::patience;
 use crate::sys;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The master of a pseudo-terminal.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Console {
     /// # Panics
     /// When it does not come.
     pub fn expect(&mut self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         while !self.text.contains(text) {
             let open = self.read(Duration::from_millis(50));
             assert!(open || self.text.contains(text), "closed before {text:?} came: {:?}", self.text);
@@ -64,7 +65,7 @@ impl Console {
     /// # Panics
     /// When it stays open.
     pub fn finish(&mut self) -> &str {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         while self.read(Duration::from_millis(50)) {
             assert!(Instant::now() < deadline, "never closed; so far: {:?}", self.text);
         }
@@ -170,7 +171,7 @@ impl Foreground {
     /// When it does not end; it is killed then.
     #[must_use]
     pub fn wait(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let status = loop {
             // Reading must go on, or a full terminal would hold the command up.
             self.console.read(Duration::from_millis(5));
