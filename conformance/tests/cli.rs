@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use conformance::harness::{Container, Kind, beyond_runc, is_root, kind};
+use conformance::harness::{
+    Container, Kind, beyond_runc, is_root, kind, require_program, require_root, runtime_path,
+};
 use serde_json::{Value, json};
 
 /// Runs the bundle with `config.json` replaced by the given bytes.
@@ -21,7 +24,7 @@ fn with_config(bytes: &[u8]) -> conformance::harness::Output {
 #[test]
 fn the_version_names_the_program_and_the_spec() {
     let lines = Container::new().runtime(&["--version"]).lines();
-    let name = conformance::harness::runtime_path();
+    let name = runtime_path();
     let name = name.file_name().expect("a name").to_string_lossy().into_owned();
     assert!(lines[0].starts_with(&format!("{name} version ")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("spec: 1.")), "{lines:?}");
@@ -313,15 +316,12 @@ fn a_rootless_spec_runs_for_an_ordinary_user() {
 /// What differs between a container of ours and one of runc's over the same config.
 #[test]
 fn runcs_container_looks_the_same() {
-    if kind() != Kind::Other
-        || !conformance::harness::require_root()
-        || !conformance::harness::require_program("runc")
-    {
+    if kind() != Kind::Other || !require_root() || !require_program("runc") {
         return;
     }
     let mut ours = Container::new();
     let ours_report = ours.report();
-    let theirs = std::process::Command::new("runc")
+    let theirs = Command::new("runc")
         .arg("--root")
         .arg(ours.host_directory("runc"))
         .args(["run", "--bundle"])
@@ -372,6 +372,88 @@ fn mounts(report: &Value) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+/// What a person looks at first, in a container.
+const LOOK: &str = "PATH=/applets; id; hostname; mount; cat /proc/self/status; ls -l /dev";
+
+/// The bundle that `orlop spec` makes and the one that `runc spec` makes, each under both: the same to the eye.
+#[test]
+fn either_spec_gives_the_same_container_under_either_runtime() {
+    if kind() != Kind::Other || !require_program("runc") || !require_program("busybox") {
+        return;
+    }
+    let container = Container::new();
+    // Beside the probe, which goes by some of these names.
+    container.lend_busybox("applets", &["sh", "id", "hostname", "mount", "cat", "ls"]);
+    let (ours, runc) = (runtime_path(), Path::new("runc"));
+    let mut seen = Vec::new();
+    for author in [&ours, runc] {
+        let bundle = container.host_directory(author.file_name().expect("a name").to_str().expect("text"));
+        write_spec(author, &bundle, &container);
+        for runtime in [&ours, runc] {
+            let output = Command::new(runtime)
+                .args(["--root", &container.host_directory("states"), "run", "--bundle", &bundle])
+                .arg(&container.id)
+                .output()
+                .expect("it can be executed");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{} of {}: {said}", runtime.display(), author.display());
+            let text = String::from_utf8(output.stdout).expect("text");
+            let name = author.file_name().expect("a name").to_str().expect("text");
+            assert_eq!(text.lines().nth(1), Some(name), "spec names the host after its program");
+            // runc binds an ordinary user's devices in no order.
+            let mut lines: Vec<_> =
+                text.lines().enumerate().filter_map(|(at, line)| alike(at, line)).collect();
+            lines.sort();
+            seen.push(lines);
+        }
+    }
+    assert!(seen[0].len() > 60, "{:#?}", seen[0]);
+    for other in &seen[1..] {
+        assert_eq!(&seen[0], other);
+    }
+}
+
+/// `spec` by a program, with what must be the user's: the root, the arguments, and no terminal.
+fn write_spec(author: &Path, bundle: &str, container: &Container) {
+    let rootless = if is_root() { &[][..] } else { &["--rootless"] };
+    let made = Command::new(author).args(["spec", "--bundle", bundle]).args(rootless).status();
+    assert!(made.expect("it can be executed").success());
+    let path = format!("{bundle}/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).expect("a config")).expect("JSON");
+    config["root"]["path"] = json!(container.rootfs(""));
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/applets/sh", "-c", LOOK]);
+    fs::write(path, config.to_string()).expect("our own file");
+}
+
+/// A line without what must differ, or nothing where all of it must: numbers of processes (runc's threads take some), sizes and
+/// counts of the moment, times, the name of the host (see there), signals that the runtime was started with as ignored (runc passes
+/// them on), how a directory is masked, and the tmpfs that holds the cgroup mounts, which runc leaves writable although the config
+/// says "ro".
+fn alike(at: usize, line: &str) -> Option<String> {
+    const DIFFER: [&str; 7] = ["Tgid:", "Pid:", "NStgid:", "NSpid:", "PPid:", "SigQ:", "SigIgn:"];
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let first = *words.first()?;
+    let of_the_moment =
+        first.starts_with("Vm") || first.starts_with("Rss") || first.ends_with("ctxt_switches:");
+    if at == 1 || DIFFER.contains(&first) || of_the_moment {
+        return None;
+    }
+    if words.get(1) == Some(&"on") {
+        let masked = ["/proc/acpi", "/proc/scsi", "/sys/firmware"].contains(&words[2]);
+        let line = if masked { words[..5].join(" ") } else { line.to_owned() };
+        let holder = words[2] == "/sys/fs/cgroup" && first == "tmpfs";
+        return Some(if holder { line.replace("(rw,", "(ro,") } else { line });
+    }
+    // Of `ls -l`: month, day and time, before the name.
+    match words.iter().position(|word| word.len() == 5 && word.as_bytes()[2] == b':') {
+        Some(time) if first.len() == 10 && time > 2 => {
+            Some([&words[..time - 2], &words[time + 1..]].concat().join(" "))
+        }
+        _ => Some(words.join(" ")),
+    }
 }
 
 /// State is where `--root` says, and nobody else may read it.
