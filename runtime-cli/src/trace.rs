@@ -99,8 +99,7 @@ fn document(steps: &[StepEvent]) -> Document<'_> {
     Document { trace_events: names.chain(spans).collect(), display_time_unit: "ns" }
 }
 
-/// A launch takes far less than the 52 days of nanoseconds that a double holds exactly.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "a double holds the nanoseconds of 104 days exactly")]
 fn micros(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1000.0
 }

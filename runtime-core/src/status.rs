@@ -78,7 +78,7 @@ struct OciState<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &i32) -> bool {
     *n == 0
 }

@@ -26,7 +26,7 @@ pub fn without_cgroup_warning(text: &str) -> String {
 impl Output {
     /// Asserts status 0.
     #[track_caller]
-    #[allow(clippy::must_use_candidate)] // the assertion is often all that is wanted
+    #[allow(clippy::must_use_candidate, reason = "the assertion is often all that is wanted")]
     pub fn ok(self) -> Self {
         assert!(self.status.success(), "expected success: {self}");
         self
@@ -34,7 +34,7 @@ impl Output {
 
     /// Asserts that it failed and said why on standard error.
     #[track_caller]
-    #[allow(clippy::must_use_candidate)]
+    #[allow(clippy::must_use_candidate, reason = "as above")]
     pub fn fails(self) -> Self {
         assert!(!self.status.success(), "expected a failure: {self}");
         assert!(!self.stderr.trim().is_empty(), "failed without a word: {self}");

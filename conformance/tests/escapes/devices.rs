@@ -172,6 +172,23 @@ fn a_link_that_takes_the_place_of_null_is_no_mask() {
     eprintln!("{ran} of {} ran", races());
 }
 
+/// Starts the container with a terminal, if it lets itself be: what it says of its `/dev/console` is that it is a device.
+#[track_caller]
+fn assert_console_is_a_device(container: &Container) {
+    let socket = ConsoleSocket::new(container.directory());
+    let created = container.create_with(&["--console-socket", &socket.path.to_string_lossy()]);
+    if created.status.success() {
+        let mut console = socket.console();
+        container.runtime(&["start", &container.id]).ok();
+        let shown = console.finish().to_owned();
+        if !shown.contains("\"type\":\"c\"") {
+            breach!("/dev/console is {shown}");
+        }
+    }
+    let _ = container.delete(&["--force"]);
+    let _ = fs::remove_file(&socket.path);
+}
+
 /// CVE-2025-52565 (runc): the slave of the terminal, `/dev/pts/N`, is bound on `/dev/console`; where it is a link to something else, that
 /// shows there instead, and can be written.
 #[test]
@@ -188,18 +205,7 @@ fn what_the_image_has_in_pts_is_no_console() {
     }
     for ptmx in ["/etc/other", "/dev/ptmx", "/proc/self/status"] {
         link_in_image(&container, "dev/pts/ptmx", ptmx);
-        let socket = ConsoleSocket::new(container.directory());
-        let created = container.create_with(&["--console-socket", &socket.path.to_string_lossy()]);
-        if created.status.success() {
-            let mut console = socket.console();
-            container.runtime(&["start", &container.id]).ok();
-            let shown = console.finish().to_owned();
-            if !shown.contains("\"type\":\"c\"") {
-                breach!("/dev/console is {shown}");
-            }
-        }
-        let _ = container.delete(&["--force"]);
-        let _ = fs::remove_file(&socket.path);
+        assert_console_is_a_device(&container);
     }
 }
 
@@ -223,18 +229,7 @@ fn a_volume_for_pts_yields_no_console() {
     container.mount("/dev/pts", "bind", &volume, &["bind", "rw"]);
     while_swapping(&at("ptmx"), &at("link"), || {
         for _ in 0..races().min(10) {
-            let socket = ConsoleSocket::new(container.directory());
-            let created = container.create_with(&["--console-socket", &socket.path.to_string_lossy()]);
-            if created.status.success() {
-                let mut console = socket.console();
-                container.runtime(&["start", &container.id]).ok();
-                let shown = console.finish().to_owned();
-                if !shown.contains("\"type\":\"c\"") {
-                    breach!("/dev/console is {shown}");
-                }
-            }
-            let _ = container.delete(&["--force"]);
-            let _ = fs::remove_file(&socket.path);
+            assert_console_is_a_device(&container);
         }
     });
     victim.assert_untouched();

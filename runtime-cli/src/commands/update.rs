@@ -87,8 +87,7 @@ fn memory(matches: &Matches) -> Result<LinuxMemory, Failure> {
         .set_reservation(size(matches, "memory-reservation")?)
         .set_swap(size(matches, "memory-swap")?)
         .set_kernel_tcp(size(matches, "kernel-memory-tcp")?);
-    // Deprecated by kernels, yet a flag of runc's.
-    #[allow(deprecated)]
+    #[allow(deprecated, reason = "by kernels, and yet a flag of runc's")]
     memory.set_kernel(size(matches, "kernel-memory")?);
     Ok(memory)
 }
@@ -152,8 +151,11 @@ fn bytes(text: &str) -> Option<i64> {
         return number.checked_mul(factor);
     }
     let number: f64 = number.parse().ok()?;
-    // Exact up to 2^53, and a fraction of a byte is none.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "exact up to 2^53, and a fraction of a byte is none"
+    )]
     let bytes = (number * factor as f64) as i64;
     (bytes < i64::MAX).then_some(bytes)
 }

@@ -18,8 +18,7 @@ struct Event<'a, T> {
     data: Option<T>,
 }
 
-/// `T` must be a reference for serde.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn zero(number: &u64) -> bool {
     *number == 0
 }

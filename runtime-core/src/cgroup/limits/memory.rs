@@ -8,8 +8,7 @@ use super::{LimitWrite, Missing, Side, Target, or_max};
 const AT: &str = "linux.resources.memory";
 
 pub(super) fn compile(memory: &LinuxMemory, target: &mut Target<'_>) {
-    // Deprecated by kernels, yet part of the specification.
-    #[allow(deprecated)]
+    #[allow(deprecated, reason = "by kernels, and yet part of the specification")]
     let kernel = memory.kernel();
     let asked = [
         ("limit", given(memory.limit()).is_some()),
