@@ -13,7 +13,7 @@ usage: conformance bench [options]
                                      default: the orlop beside this program, and runc and crun from PATH)
   --operation NAME                   run, create, start, exec or delete (may be repeated; default: all); the container of the
                                      others sleeps, and delete is delete --force
-  --bundle NAME                      plain or docker-like (may be repeated; default: both)
+  --bundle NAME                      plain, docker-like or docker-seccomp (may be repeated; default: all)
   --rounds N                         measured rounds (default 30)
   --warm-up N                        rounds before that, not measured (default 3)
   --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
@@ -115,6 +115,9 @@ pub struct Options {
     pub probe: PathBuf,
 }
 
+/// The bundles there are: next to nothing; as Docker makes it, with limits; the same with Docker's default seccomp profile.
+const BUNDLES: [&str; 3] = ["plain", "docker-like", "docker-seccomp"];
+
 fn failure(text: impl Into<String>) -> Failure {
     Failure(text.into())
 }
@@ -173,8 +176,8 @@ impl Options {
         match flag {
             "--runtime" => self.contenders.push(contender(&text(value, flag)?)?),
             "--bundle" => match text(value, flag)? {
-                name if name == "plain" || name == "docker-like" => self.bundles.push(name),
-                name => return Err(failure(format!("--bundle {name}: want plain or docker-like"))),
+                name if BUNDLES.contains(&name.as_str()) => self.bundles.push(name),
+                name => return Err(failure(format!("--bundle {name}: want one of {}", BUNDLES.join(", ")))),
             },
             "--operation" => {
                 let known = Operation::ALL.into_iter().find(|known| value == known.name());
@@ -239,7 +242,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         options.operations = Operation::ALL.to_vec();
     }
     if options.bundles.is_empty() {
-        options.bundles = vec!["plain".to_owned(), "docker-like".to_owned()];
+        options.bundles = BUNDLES.map(str::to_owned).to_vec();
     }
     let floor = sibling(&own, "floor");
     for needed in [&floor, &options.probe] {

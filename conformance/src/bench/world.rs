@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::options::{CgroupView, Contender, Operation, Options};
 
+/// What Docker makes of its default profile for a container with the default capabilities.
+const DOCKER_PROFILE: &str = include_str!("../../../fuzz/seeds/seccomp/docker.json");
+
 /// A command ready to be started, and how to clean up after it when it fails.
 pub struct Command {
     /// The words, the program first.
@@ -85,7 +88,7 @@ fn idle(bundle: &str) -> String {
 }
 
 fn make_bundle(directory: &Path, name: &str, options: &Options, program: &[&str]) -> Result<(), Failure> {
-    let docker_like = name.starts_with("docker-like");
+    let docker_like = name.starts_with("docker");
     let bundle = directory.join(name);
     let rootfs = bundle.join("rootfs");
     for below in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
@@ -110,8 +113,12 @@ fn make_bundle(directory: &Path, name: &str, options: &Options, program: &[&str]
         config["linux"]["resources"]["cpu"] = json!({ "shares": 512, "quota": 50_000, "period": 100_000 });
         config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
     }
-    if let Some(path) = &options.seccomp {
-        config["linux"]["seccomp"] = serde_json::from_slice::<Value>(&fs::read(path)?)?;
+    let profile = match &options.seccomp {
+        Some(path) => Some(fs::read(path)?),
+        None => name.starts_with("docker-seccomp").then(|| DOCKER_PROFILE.as_bytes().to_vec()),
+    };
+    if let Some(text) = profile {
+        config["linux"]["seccomp"] = serde_json::from_slice::<Value>(&text)?;
     }
     fs::write(bundle.join("config.json"), config.to_string())?;
     Ok(())
