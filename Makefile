@@ -33,7 +33,7 @@ bench: ## compare orlop with runc and crun on the same bundles (root)
 
 .PHONY: bench-docs
 bench-docs: ## the same, and write the tables and plots of docs/benchmarks.md anew (root, a quiet machine)
-	@scripts/bench --docs docs
+	@scripts/bench-docs
 
 # orlop by itself, for the names in runtime-cli/hot-functions.txt: see docs/benchmarks.md
 .PHONY: build

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::options::Options;
-use super::{Failure, Table, plot, report};
+use super::{Failure, Figures, Table, plot, report};
 
 const BEGIN: &str = "<!-- bench: begin -->\n";
 const END: &str = "<!-- bench: end -->\n";
@@ -25,16 +25,25 @@ pub fn check(directory: &Path) -> Result<(), Failure> {
 }
 
 /// Writes the pictures, then the page.
-pub fn write(directory: &Path, options: &Options, facts: &[String], tables: &[Table]) -> Result<(), Failure> {
+pub fn write(
+    directory: &Path,
+    options: &Options,
+    facts: &[String],
+    figures: &Figures,
+) -> Result<(), Failure> {
     let pictures = directory.join("benchmarks");
     fs::create_dir_all(&pictures)?;
     for operation in &options.operations {
-        let own: Vec<&Table> = tables.iter().filter(|table| table.operation == *operation).collect();
+        let own: Vec<&Table> = figures.tables.iter().filter(|table| table.operation == *operation).collect();
         let name = operation.name();
         fs::write(pictures.join(format!("{name}.svg")), plot::svg(name, &own))?;
     }
+    for group in &figures.groups {
+        let tables: Vec<&Table> = group.tables.iter().collect();
+        fs::write(pictures.join(format!("{}.svg", group.file)), plot::svg(group.title, &tables))?;
+    }
     let path = directory.join("benchmarks.md");
-    let page = replaced(&fs::read_to_string(&path)?, &report::section(options, facts, tables))?;
+    let page = replaced(&fs::read_to_string(&path)?, &report::section(options, facts, figures))?;
     fs::write(path, page)?;
     Ok(())
 }

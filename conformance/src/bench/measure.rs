@@ -135,6 +135,11 @@ impl Stopwatch {
         })
     }
 
+    /// Does a round and returns its wall time, or what the command said that failed.
+    pub fn try_time(&self, world: &World, round: &Round) -> Result<Duration, Failure> {
+        self.round(world, round)?.map_err(Failure)
+    }
+
     /// Does what comes before the timed command of a round, and after it, around `work`.
     pub fn around<T>(
         &self,

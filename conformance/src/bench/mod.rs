@@ -5,6 +5,7 @@
 //! one run more, under ptrace, outside of the timing.
 
 mod docs;
+mod growth;
 pub mod hot;
 mod measure;
 mod options;
@@ -63,6 +64,29 @@ pub struct Table {
     pub dropped: Vec<(String, String)>,
 }
 
+/// Tables that belong together, with one picture.
+pub struct Group {
+    /// The picture's name.
+    pub file: &'static str,
+    /// The heading.
+    pub title: &'static str,
+    /// A sentence on how it was done.
+    pub prose: &'static str,
+    /// One for each size.
+    pub tables: Vec<Table>,
+}
+
+/// All that was measured.
+#[derive(Default)]
+pub struct Figures {
+    /// One for each operation and bundle.
+    pub tables: Vec<Table>,
+    /// What grows, if it was asked for.
+    pub groups: Vec<Group>,
+    /// What created containers hold, if it was asked for.
+    pub held: Vec<growth::Held>,
+}
+
 /// Runs `conformance bench`.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(options) = options::parse(args)? else { return Ok(()) };
@@ -72,19 +96,40 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let world = World::prepare(&options)?;
     let facts = world.facts(&options.contenders);
     let stopwatch = Stopwatch::new()?;
-    let mut tables = Vec::new();
+    let mut figures = Figures::default();
     for operation in &options.operations {
         for bundle in world.bundles() {
-            tables.push(compare(&options, &world, &stopwatch, *operation, bundle)?);
+            eprintln!("bench: {}, {bundle}", operation.name());
+            figures.tables.push(compare(&options, &world, &stopwatch, *operation, bundle)?);
         }
     }
-    print!("{}", report::markdown(&options, &facts, &tables));
+    if options.growth {
+        grow(&mut figures, &options, &world, &stopwatch)?;
+    }
+    print!("{}", report::markdown(&options, &facts, &figures));
     if let Some(path) = &options.json {
-        std::fs::write(path, report::json(&options, &facts, &tables))?;
+        std::fs::write(path, report::json(&options, &facts, &figures))?;
     }
     if let Some(directory) = &options.docs {
-        docs::write(directory, &options, &facts, &tables)?;
+        docs::write(directory, &options, &facts, &figures)?;
     }
+    Ok(())
+}
+
+fn grow(
+    figures: &mut Figures,
+    options: &Options,
+    world: &World,
+    stopwatch: &Stopwatch,
+) -> Result<(), Failure> {
+    eprintln!("bench: memory of created containers");
+    figures.held = growth::memory_held(options, world);
+    eprintln!("bench: many at once");
+    figures.groups.push(growth::at_once(options, world));
+    eprintln!("bench: many containers");
+    figures.groups.push(growth::containers(options, world, stopwatch));
+    eprintln!("bench: many mounts");
+    figures.groups.push(growth::mounts(options, world, stopwatch)?);
     Ok(())
 }
 

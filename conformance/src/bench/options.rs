@@ -16,6 +16,9 @@ usage: conformance bench [options]
   --bundle NAME                      plain, docker-like or docker-seccomp (may be repeated; default: all)
   --rounds N                         measured rounds (default 30)
   --warm-up N                        rounds before that, not measured (default 3)
+  --growth                           measure too what grows: run with 0, 100 and 1,000 containers created before, with 10,
+                                     1,000 and 5,000 mounts more on the host, 64 at once, memory of created containers
+  --growth-rounds N                  measured rounds of that (default 9)
   --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
                                      a hybrid host is not seen, because crun refuses one that holds controllers;
                                      host: as it is; auto (default): v1 where crun would refuse, else host
@@ -101,6 +104,10 @@ pub struct Options {
     pub warm_up: usize,
     /// Which hierarchies are seen.
     pub view: CgroupView,
+    /// Whether what grows is measured too.
+    pub growth: bool,
+    /// Measured rounds of that; half as many of what is done at once.
+    pub growth_rounds: usize,
     /// Limits for all.
     pub resources: bool,
     /// A seccomp profile for all.
@@ -186,6 +193,7 @@ impl Options {
                 self.operations.push(known.ok_or_else(unknown)?);
             }
             "--rounds" => self.rounds = count(value, flag)?.max(1),
+            "--growth-rounds" => self.growth_rounds = count(value, flag)?.max(1),
             "--warm-up" => self.warm_up = count(value, flag)?,
             "--cgroup-view" => self.view = view(value)?,
             "--seccomp" => self.seccomp = Some(value.into()),
@@ -194,6 +202,38 @@ impl Options {
             "--dir" => self.dir = std::path::absolute(value)?,
             _ => return Err(failure(format!("{flag}: no such option\n\n{USAGE}"))),
         }
+        Ok(())
+    }
+
+    /// Puts in what was not said, and the floor, and looks whether all is there.
+    fn complete(&mut self, own: &Path) -> Result<(), Failure> {
+        if self.contenders.is_empty() {
+            self.contenders = default_contenders(own);
+        }
+        if self.operations.is_empty() {
+            self.operations = Operation::ALL.to_vec();
+        }
+        if self.bundles.is_empty() {
+            self.bundles = BUNDLES.map(str::to_owned).to_vec();
+        }
+        if self.growth && !self.bundles.iter().any(|name| name == "plain") {
+            return Err(failure("--growth: wants the plain bundle too"));
+        }
+        let floor = sibling(own, "floor");
+        for needed in [&floor, &self.probe] {
+            if !needed.is_file() {
+                return Err(failure(format!(
+                    "{} is missing: cargo build --release -p conformance",
+                    needed.display()
+                )));
+            }
+        }
+        self.contenders.push(Contender {
+            name: "floor".to_owned(),
+            path: floor,
+            global: Vec::new(),
+            floor: true,
+        });
         Ok(())
     }
 }
@@ -208,6 +248,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         rounds: 30,
         warm_up: 3,
         view: CgroupView::Auto,
+        growth: false,
+        growth_rounds: 9,
         resources: false,
         seccomp: None,
         json: None,
@@ -224,6 +266,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
                 return Ok(None);
             }
             "--with-resources" => options.resources = true,
+            "--growth" => options.growth = true,
             _ => match flag.split_once('=') {
                 Some((name, value)) if flag.starts_with("--") => options.set(name, OsStr::new(value))?,
                 _ => {
@@ -235,29 +278,6 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
             },
         }
     }
-    if options.contenders.is_empty() {
-        options.contenders = default_contenders(&own);
-    }
-    if options.operations.is_empty() {
-        options.operations = Operation::ALL.to_vec();
-    }
-    if options.bundles.is_empty() {
-        options.bundles = BUNDLES.map(str::to_owned).to_vec();
-    }
-    let floor = sibling(&own, "floor");
-    for needed in [&floor, &options.probe] {
-        if !needed.is_file() {
-            return Err(failure(format!(
-                "{} is missing: cargo build --release -p conformance",
-                needed.display()
-            )));
-        }
-    }
-    options.contenders.push(Contender {
-        name: "floor".to_owned(),
-        path: floor,
-        global: Vec::new(),
-        floor: true,
-    });
+    options.complete(&own)?;
     Ok(Some(options))
 }

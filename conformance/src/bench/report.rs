@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::growth::Held;
 use super::options::Options;
-use super::{Series, Table};
+use super::trace::Counts;
+use super::{Figures, Series, Table};
 
 /// Order statistics of a series, in milliseconds.
 pub struct Summary {
@@ -102,23 +104,102 @@ fn figures(out: &mut String, table: &Table) {
     }
 }
 
+/// What created containers hold.
+fn held(out: &mut String, figures: &Figures) {
+    if figures.held.is_empty() {
+        return;
+    }
+    out.push_str(
+        " Memory of a container that waits for `start`\n\n\
+         The mean of 16.  What runs costs no more than its own program, with all of these: none leaves a process beside it.\n\n\
+         | | its own (USS) | its share (PSS) |\n|---|--:|--:|\n",
+    );
+    for one in &figures.held {
+        let _ = match &one.held {
+            Ok((uss, pss)) => writeln!(out, "| {} | {uss} KiB | {pss} KiB |", one.name),
+            Err(words) => writeln!(out, "| {} | n/a: {words} | |", one.name),
+        };
+    }
+}
+
+/// Every comparison in which a runtime other than ours has less.
+fn behind(figures: &Figures) -> Vec<String> {
+    let ours = |name: &str| name.starts_with("orlop");
+    let mut rows = Vec::new();
+    let mut compare = |what: &str, values: &[(&str, f64)]| {
+        let Some((_, own)) = values.iter().find(|(name, _)| ours(name)) else { return };
+        let peers = values.iter().filter(|(name, value)| !ours(name) && *name != "floor" && value < own);
+        rows.extend(peers.map(|(name, value)| format!("{what}: orlop {own:.2}, {name} {value:.2}")));
+    };
+    for table in figures.tables.iter().chain(figures.groups.iter().flat_map(|group| &group.tables)) {
+        let what = format!("`{}`, {}", table.operation.name(), table.bundle);
+        let times: Vec<_> =
+            table.series.iter().map(|series| (series.name.as_str(), summary(series).quartile)).collect();
+        compare(&format!("{what}, milliseconds"), &times);
+        let counts = |of: fn(&Counts) -> u64| -> Vec<(&str, f64)> {
+            let counted = |series: &'_ Series| series.counts.as_ref().map(of);
+            #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+            let value = |series| counted(series).map(|count| count as f64);
+            table.series.iter().filter_map(|series| Some((series.name.as_str(), value(series)?))).collect()
+        };
+        compare(&format!("{what}, system calls"), &counts(|counts| counts.calls));
+        compare(&format!("{what}, processes"), &counts(|counts| counts.processes));
+        compare(&format!("{what}, peak RSS in KiB"), &counts(|counts| counts.rss));
+    }
+    #[allow(clippy::cast_precision_loss, reason = "KiB of one process")]
+    let held: Vec<_> = figures
+        .held
+        .iter()
+        .filter_map(|one| Some((one.name.as_str(), one.held.as_ref().ok()?.0 as f64)))
+        .collect();
+    compare("memory of a created container, USS in KiB", &held);
+    rows
+}
+
+/// What follows the tables of the operations.
+fn rest(out: &mut String, figures: &Figures, heading: &str, pictures: bool) {
+    for group in &figures.groups {
+        let _ = writeln!(out, "\n{heading} {}\n\n{}", group.title, group.prose);
+        if pictures {
+            let _ = writeln!(out, "\n![{}](benchmarks/{}.svg)", group.title.replace('`', ""), group.file);
+        }
+        for table in &group.tables {
+            let _ = write!(out, "\n{heading}#");
+            self::figures(out, table);
+        }
+    }
+    if !figures.held.is_empty() {
+        let _ = write!(out, "\n{heading}");
+        held(out, figures);
+    }
+    let _ = writeln!(out, "\n{heading} Rows in which orlop does not lead\n");
+    let rows = behind(figures);
+    if rows.is_empty() {
+        out.push_str("None.\n");
+    }
+    for row in rows {
+        let _ = writeln!(out, "- {row}.");
+    }
+}
+
 /// The report for people.
-pub fn markdown(options: &Options, facts: &[String], tables: &[Table]) -> String {
+pub fn markdown(options: &Options, facts: &[String], measured: &Figures) -> String {
     let mut out = String::from("# A static `true`\n\n");
     circumstances(&mut out, options, facts);
-    for table in tables {
+    for table in &measured.tables {
         out.push_str("\n##");
         figures(&mut out, table);
     }
+    rest(&mut out, measured, "##", false);
     out
 }
 
 /// The same as a section of `docs/benchmarks.md`, with a picture before each operation's tables.
-pub fn section(options: &Options, facts: &[String], tables: &[Table]) -> String {
+pub fn section(options: &Options, facts: &[String], measured: &Figures) -> String {
     let mut out = String::from("## Measured\n\n");
     circumstances(&mut out, options, facts);
     let mut last = None;
-    for table in tables {
+    for table in &measured.tables {
         let name = table.operation.name();
         if last.replace(name) != Some(name) {
             let _ = writeln!(out, "\n![the times of {name}](benchmarks/{name}.svg)");
@@ -126,12 +207,13 @@ pub fn section(options: &Options, facts: &[String], tables: &[Table]) -> String 
         out.push_str("\n###");
         figures(&mut out, table);
     }
+    rest(&mut out, measured, "###", true);
     out.push('\n');
     out
 }
 
 /// The same as JSON, with every single time.
-pub fn json(options: &Options, facts: &[String], tables: &[Table]) -> String {
+pub fn json(options: &Options, facts: &[String], figures: &Figures) -> String {
     let series = |series: &Series| {
         let summary = summary(series);
         let counts = series.counts.as_ref();
@@ -157,11 +239,17 @@ pub fn json(options: &Options, facts: &[String], tables: &[Table]) -> String {
             "dropped": table.dropped.iter().map(|(name, words)| json!({ "name": name, "error": words })).collect::<Vec<_>>(),
         })
     };
+    let held = |one: &Held| match &one.held {
+        Ok((uss, pss)) => json!({ "name": one.name, "uss": uss, "pss": pss }),
+        Err(words) => json!({ "name": one.name, "error": words }),
+    };
     let value = json!({
         "rounds": options.rounds,
         "warm_up": options.warm_up,
         "facts": facts,
-        "tables": tables.iter().map(table).collect::<Vec<_>>(),
+        "tables": figures.tables.iter().map(table).collect::<Vec<_>>(),
+        "growth": figures.groups.iter().flat_map(|group| &group.tables).map(table).collect::<Vec<_>>(),
+        "created_kib": figures.held.iter().map(held).collect::<Vec<_>>(),
     });
     format!("{value:#}\n")
 }

@@ -78,7 +78,7 @@ fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
     umount2(unified, MntFlags::MNT_DETACH)?;
     // Below the mount lies a plain directory, in which crun would make its "cgroup" as a directory with files that
     // outlives us unseen; on a tmpfs of our own it goes away with this mount namespace.
-    mount(Some("none"), unified, Some("tmpfs"), MsFlags::empty(), Some("size=4m,mode=755"))?;
+    mount(Some("none"), unified, Some("tmpfs"), MsFlags::empty(), Some("size=256m,mode=755"))?;
     Ok(Some(unified.clone()))
 }
 
@@ -176,6 +176,23 @@ impl World {
         &self.bundles
     }
 
+    /// The directory of one.
+    pub fn bundle(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// The directory of the bundle of the same shape whose program sleeps.
+    pub fn idle_bundle(&self, name: &str) -> PathBuf {
+        self.directory.join(idle(name))
+    }
+
+    /// A new directory below ours.
+    pub fn make_directory(&self, name: &str) -> Result<PathBuf, Failure> {
+        let path = self.directory.join(name);
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+
     /// The program the containers run.
     pub fn payload(&self, operation: Operation, bundle: &str) -> PathBuf {
         let bundle = if operation == Operation::Run { bundle.to_owned() } else { idle(bundle) };
@@ -209,7 +226,8 @@ impl World {
         ]
     }
 
-    fn new_id(&self) -> String {
+    /// A container's id that nothing else has.
+    pub fn new_id(&self) -> String {
         self.serial.set(self.serial.get() + 1);
         format!("bench-{}-{}", std::process::id(), self.serial.get())
     }
@@ -224,7 +242,8 @@ impl World {
         c_words(all)
     }
 
-    fn command_on(&self, contender: &Contender, words: &[&str], id: &str) -> Command {
+    /// A command of a contender's on container `id`.
+    pub fn command_on(&self, contender: &Contender, words: &[&str], id: &str) -> Command {
         let delete = self.on(contender, &["delete", "--force"], id);
         Command { words: self.on(contender, words, id), delete: Some(delete) }
     }
