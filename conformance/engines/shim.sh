@@ -105,6 +105,35 @@ scenario_task() {
     ctr container rm one
 }
 
+# What a client is told of what cannot be run: engines look for words in it.
+scenario_words() {
+    run_ctr -d -- words sleep 1000
+    refused missing no-such-command
+    refused missing-path /no/such/command
+    refused not-executable /bin/not-executable
+    refused directory /tmp
+    refused cwd-is-a-file --cwd /etc/passwd true
+    remove words
+}
+# refused NAME [FLAG VALUE] COMMAND: as the program of a container, and in one.
+refused() {
+    local name=$1 flags=()
+    shift
+    while [ $# -gt 1 ]; do flags+=("$1" "$2"); shift 2; done
+    says "run-$name" words_of "$1" run_ctr --rm "${flags[@]}" -- "not-$name" "$@"
+    ctr container rm "not-$name" >/dev/null 2>&1
+    says "exec-$name" words_of "$1" ctr task exec "${flags[@]}" --exec-id "x-$name" words "$@"
+}
+# words_of PROGRAM COMMAND...: of what it prints, the words that engines look for (docs/compat.md), and the program's name.
+words_of() {
+    local program=$1 status=0 out
+    shift
+    out=$("$@" 2>&1) || status=$?
+    grep -oE -e 'OCI runtime (create|exec) failed|exec failed: unable|unable to start container process|executable file not found|permission denied' \
+        -e 'no such file or directory|not a directory' -e "exec: \"$program\"" <<<"$out"
+    return "$status"
+}
+
 scenario_metrics() {
     run_ctr -d --memory-limit 33554432 -- counted sleep 1000
     # The names of what is counted, and the values that are known.

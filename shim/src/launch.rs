@@ -141,6 +141,9 @@ impl Creation {
     }
 }
 
+/// As containerd's own shim has it from runc.
+const EXEC_FAILED: &str = "OCI runtime exec failed: exec failed";
+
 /// A process that exec is to add.
 #[derive(Debug)]
 pub struct Execution {
@@ -162,7 +165,7 @@ impl Execution {
     /// # Errors
     /// As the engine has them.
     pub fn launch(self, container: &Container) -> Result<Launched, Status> {
-        let failed = |e: String| Status::new(Code::Unknown, format!("OCI runtime exec failed: {e}"));
+        let failed = |e: String| Status::new(Code::Unknown, format!("{EXEC_FAILED}: {e}"));
         let owner = Owner {
             id: &self.exec_id,
             namespace: &self.namespace,
@@ -178,7 +181,7 @@ impl Execution {
             console_socket,
             ..ExecOptions::default()
         });
-        let process = process.map_err(|e| launch_status("OCI runtime exec failed", &e))?;
+        let process = process.map_err(|e| launch_status(EXEC_FAILED, &e))?;
         let console = console.map(Console::take).transpose().unwrap_or_else(|e| {
             // It runs; without its terminal it is of no use.
             log::error!("attach the streams of {}: {e}", self.exec_id);
