@@ -24,7 +24,8 @@ use options::{Contender, Operation, Options};
 use trace::Counts;
 use world::World;
 
-pub use options::USAGE;
+pub use options::{CgroupView, USAGE, in_path, view};
+pub use world::hide_unified;
 
 /// What stops a bench: a sentence.
 #[derive(Debug)]

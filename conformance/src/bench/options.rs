@@ -130,7 +130,7 @@ fn failure(text: impl Into<String>) -> Failure {
 }
 
 /// Looks a program up in PATH.
-fn in_path(name: &str) -> Option<PathBuf> {
+pub fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
@@ -169,7 +169,7 @@ fn text(value: &OsStr, flag: &str) -> Result<String, Failure> {
     value.to_str().map(str::to_owned).ok_or_else(|| failure(format!("{flag}: not UTF-8")))
 }
 
-fn view(value: &OsStr) -> Result<CgroupView, Failure> {
+pub fn view(value: &OsStr) -> Result<CgroupView, Failure> {
     match value.to_str() {
         Some("auto") => Ok(CgroupView::Auto),
         Some("host") => Ok(CgroupView::Host),

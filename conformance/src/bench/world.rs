@@ -61,7 +61,7 @@ fn hierarchies() -> Result<(Vec<PathBuf>, Vec<PathBuf>), Failure> {
 }
 
 /// Takes the v2 hierarchy of a hybrid host out of our own sight; returns where it was.
-fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
+pub fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
     let (first, second) = hierarchies()?;
     let [unified] = second.as_slice() else { return Ok(None) };
     let controllers = fs::read_to_string(unified.join("cgroup.controllers"))?;

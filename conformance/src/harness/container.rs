@@ -470,7 +470,7 @@ impl Container {
         loop {
             let left = leaks::find(&self.id, &self.directory, &self.state_root());
             if left.is_empty() || Instant::now() > deadline {
-                return left;
+                return left.iter().map(ToString::to_string).collect();
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -12,7 +12,7 @@
 
 mod container;
 mod groups;
-mod leaks;
+pub mod leaks;
 mod output;
 mod terminal;
 

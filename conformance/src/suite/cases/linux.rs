@@ -1,0 +1,5 @@
+//! To come.
+
+use super::super::case::Case;
+
+pub const CASES: &[Case] = &[];
