@@ -94,7 +94,8 @@ impl Container {
     /// Runs its program.
     ///
     /// # Errors
-    /// When it is not in state *created*, a hook fails, or the program cannot be executed.
+    /// When it is not in state *created*, or the program cannot be executed; when a hook fails, and there is no container any
+    /// more then, for the lifecycle goes on with the deletion (runtime.md, "Lifecycle").
     pub fn start(&self) -> Result<(), Error> {
         let (dir, mut state) = self.lock()?;
         match status_of(&dir, &state)? {
@@ -114,12 +115,19 @@ impl Container {
         }
         let pidfd = open_init(&state)?.ok_or_else(|| self.not_running())?;
         let child = Child { pid: state.pid.unwrap_or(0), pidfd };
-        run_start_hooks(&state, &child).inspect_err(|_| end_init(&child.pidfd))?;
+        if let Err(e) = run_start_hooks(&state, &child) {
+            teardown(dir, &state);
+            return Err(e);
+        }
         send_start(&dir, &state, &child)?;
         state.phase = Phase::Running;
         dir.save(&state)?;
         let _ = sys::unlinkat(Fd::from(dir.dir_fd()), start_socket_name(), 0);
-        run_poststart(&state, &child)
+        if let Err(e) = run_poststart(&state, &child) {
+            teardown(dir, &state);
+            return Err(e);
+        }
+        Ok(())
     }
 
     /// Sends `signal` to its first process, or with `all` to every process in its cgroup.
@@ -319,7 +327,9 @@ pub(crate) fn run_start_hooks(state: &State, child: &Child) -> Result<(), Error>
     if state.start_container.is_empty() {
         return Ok(());
     }
-    let json = oci_state(state, Status::Created, child.pid);
+    let pid = hooks::pid_seen_by(HookKind::StartContainer, child.pid)
+        .map_err(|e| Error::because(ErrorKind::Hook, "", e))?;
+    let json = oci_state(state, Status::Created, pid);
     let hooks = plan::hooks_of(HookKind::StartContainer, &state.start_container);
     let place = HookPlace::Container { pidfd: child.pidfd.as_fd() };
     hooks::run_hooks(HookKind::StartContainer, &hooks, &json, place)

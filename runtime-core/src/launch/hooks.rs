@@ -80,6 +80,18 @@ pub fn run_hooks(
     Ok(warnings)
 }
 
+/// The container's process `pid` as hooks of a kind see it: those that run in the container have its own view (runtime.md,
+/// "State").
+///
+/// # Errors
+/// When procfs does not tell.
+pub fn pid_seen_by(kind: HookKind, pid: i32) -> Result<i32, ProcError> {
+    match kind {
+        HookKind::CreateContainer | HookKind::StartContainer => TrustedProc::open()?.innermost_pid(pid),
+        HookKind::Prestart | HookKind::CreateRuntime | HookKind::Poststart | HookKind::Poststop => Ok(pid),
+    }
+}
+
 /// A place, looked at.
 struct Surroundings<'a> {
     directory: Option<CString>,

@@ -528,7 +528,8 @@ impl Parent<'_> {
     fn run_hooks(&mut self, kind: HookKind, hooks: &[Hook]) -> Result<(), Error> {
         let Some(record) = &self.record else { return Ok(()) };
         let Some(launched) = &self.launched else { return Ok(()) };
-        let json = crate::status::oci_state(record.state, crate::Status::Creating, launched.child.pid);
+        let pid = hooks::pid_seen_by(kind, launched.child.pid).map_err(|e| failed("", e))?;
+        let json = crate::status::oci_state(record.state, crate::Status::Creating, pid);
         let place = match kind {
             HookKind::CreateContainer | HookKind::StartContainer => {
                 HookPlace::Container { pidfd: launched.child.pidfd.as_fd() }

@@ -94,13 +94,26 @@ impl TrustedProc {
     /// # Errors
     /// When the caller's status cannot be read.
     pub fn ignored_signals(&self) -> Result<u64> {
-        let path = c"self/status";
+        let mask = self.status_field(c"self/status", "SigIgn:")?;
+        Ok(u64::from_str_radix(&mask, 16).unwrap_or(0))
+    }
+
+    /// The id of the process `pid` in its own pid namespace (`NSpid` of `proc_pid_status(5)`).
+    ///
+    /// # Errors
+    /// When its status cannot be read.
+    pub fn innermost_pid(&self, pid: i32) -> Result<i32> {
+        let ids = self.status_field(&c_path(format!("{pid}/status")), "NSpid:")?;
+        Ok(ids.split_whitespace().next_back().and_then(|id| id.parse().ok()).unwrap_or(pid))
+    }
+
+    /// What stands behind `key` in a status file; nothing where it does not.
+    fn status_field(&self, path: &CStr, key: &str) -> Result<String> {
         let file = self.open_file(path, O_RDONLY)?;
         let mut text = [0; 4096];
         let n = sys::read(Fd::from(&file), &mut text).map_err(|error| failed("read", path, error))?;
         let text = String::from_utf8_lossy(text.get(..n).unwrap_or_default());
-        let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        Ok(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+        Ok(text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned())
     }
 
     /// Writes `value` to `path`, relative to `/proc`, in one call.
