@@ -16,6 +16,8 @@ package_of() {
     libseccomp) echo libseccomp-dev ;;
     dockerd | docker) echo docker.io ;;
     ip) echo iproute2 ;;
+    protoc) echo protobuf-compiler ;;
+    cni-plugins) echo containernetworking-plugins ;;
     *) echo "$1" ;;
     esac
 }
@@ -23,6 +25,7 @@ package_of() {
 have() {
     case $1 in
     libseccomp) [ -e /usr/include/seccomp.h ] || [ -e /usr/local/include/seccomp.h ] ;;
+    cni-plugins) [ -x /usr/lib/cni/bridge ] ;;
     # Podman's own helpers, which are on no PATH.
     netavark | aardvark-dns) [ -x "/usr/lib/podman/$1" ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;

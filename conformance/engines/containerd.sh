@@ -10,7 +10,7 @@ CTR_FLAG=--runc-binary
 scenario_run() {
     says hello run_ctr --rm -- hello echo hello
     says status run_ctr --rm -- code sh -c 'exit 7'
-    says both-streams sh -c 'run_ctr --rm -- streams sh -c "echo out; echo err >&2" 2>&1 | sort'
+    says both-streams bash -c 'run_ctr --rm -- streams sh -c "echo out; echo err >&2" 2>&1 | sort'
     says env run_ctr --rm --env A=b --cwd /tmp -- env sh -c 'echo $A $PWD'
     status missing run_ctr --rm -- missing no-such-command
     status not-executable run_ctr --rm -- noexec /bin/not-executable

@@ -97,19 +97,52 @@ debian_tar() {
     echo "$tar"
 }
 
-# start_containerd NAME: a containerd of this world at /run/NAME/containerd.sock, without the CRI plugin.
+# image_tar FILE [NAME [COMMAND...]]: busybox as an image of the OCI layout, docker.io/library/box:latest if it has no other name.
+image_tar() {
+    python3 - "$(box_tar)" "$1" "${2:-docker.io/library/box:latest}" "${@:3}" <<'PY'
+import hashlib, io, json, platform, sys, tarfile
+layer = open(sys.argv[1], "rb").read()
+out = tarfile.open(sys.argv[2], "w")
+def put(name, data):
+    info = tarfile.TarInfo(name); info.size = len(data); out.addfile(info, io.BytesIO(data))
+def blob(data, kind):
+    digest = hashlib.sha256(data).hexdigest()
+    put("blobs/sha256/" + digest, data)
+    return {"mediaType": kind, "digest": "sha256:" + digest, "size": len(data)}
+base = "application/vnd.oci.image."
+top = blob(layer, base + "layer.v1.tar")
+architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+config = {"architecture": architecture, "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": sys.argv[4:] or ["sh"]},
+          "rootfs": {"type": "layers", "diff_ids": [top["digest"]]}, "history": [{}]}
+cfg = blob(json.dumps(config).encode(), base + "config.v1+json")
+manifest = {"schemaVersion": 2, "mediaType": base + "manifest.v1+json", "config": cfg, "layers": [top]}
+entry = blob(json.dumps(manifest).encode(), base + "manifest.v1+json")
+entry["annotations"] = {"io.containerd.image.name": sys.argv[3]}
+put("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+put("index.json", json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
+out.close()
+PY
+}
+
+# start_containerd NAME [FILE]: a containerd of this world at /run/NAME/containerd.sock; FILE has more of its configuration, without
+# which it has no CRI plugin.
 start_containerd() {
-    local name=$1
+    local name=$1 more=${2:-}
     mkdir -p "/run/$name"
-    cat >"$WORK/$name.toml" <<TOML
+    {
+        cat <<TOML
 version = 2
 root = "$WORK/$name"
 state = "/run/$name/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+TOML
+        [ -n "$more" ] || echo 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
+        cat <<TOML
 [grpc]
   address = "/run/$name/containerd.sock"
 TOML
-    containerd --config "$WORK/$name.toml" >"$WORK/$name.log" 2>&1 &
+        [ -z "$more" ] || cat "$more"
+    } >"$WORK/$name.toml"
+    containerd --config "$WORK/$name.toml" >>"$WORK/$name.log" 2>&1 &
     eventually 30 ctr --address "/run/$name/containerd.sock" version ||
         { cat "$WORK/$name.log" >&2; return 1; }
 }

@@ -46,36 +46,14 @@ scenario_run() {
 no_shims() { [ "$(shims)" = 0 ]; }
 
 scenario_image() {
-    mkdir -p "$WORK/image"
-    status import sh -c "$(declare -f image_tar box_tar); CACHE=$CACHE image_tar $WORK/image/box.tar && ctr image import --no-unpack $WORK/image/box.tar"
+    status import import_box
     says run ctr run --rm --snapshotter native --runtime "$RUNTIME" docker.io/library/box:latest imaged /bin/echo from an image
     says overlay sh -c "ctr run --rm --snapshotter overlayfs --runtime $RUNTIME docker.io/library/box:latest layered /bin/grep -c 'overlay / ' /proc/mounts"
     says mounts sh -c 'grep -c "/rootfs overlay" /proc/self/mounts'
 }
-# image_tar FILE: busybox as an image of the OCI layout.
-image_tar() {
-    python3 - "$(box_tar)" "$1" <<'PY'
-import hashlib, io, json, sys, tarfile
-layer = open(sys.argv[1], "rb").read()
-out = tarfile.open(sys.argv[2], "w")
-def put(name, data):
-    info = tarfile.TarInfo(name); info.size = len(data); out.addfile(info, io.BytesIO(data))
-def blob(data, kind):
-    digest = hashlib.sha256(data).hexdigest()
-    put("blobs/sha256/" + digest, data)
-    return {"mediaType": kind, "digest": "sha256:" + digest, "size": len(data)}
-base = "application/vnd.oci.image."
-top = blob(layer, base + "layer.v1.tar")
-config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
-          "rootfs": {"type": "layers", "diff_ids": [top["digest"]]}, "history": [{}]}
-cfg = blob(json.dumps(config).encode(), base + "config.v1+json")
-manifest = {"schemaVersion": 2, "mediaType": base + "manifest.v1+json", "config": cfg, "layers": [top]}
-entry = blob(json.dumps(manifest).encode(), base + "manifest.v1+json")
-entry["annotations"] = {"io.containerd.image.name": "docker.io/library/box:latest"}
-put("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-put("index.json", json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
-out.close()
-PY
+import_box() {
+    mkdir -p "$WORK/image"
+    image_tar "$WORK/image/box.tar" && ctr image import --no-unpack "$WORK/image/box.tar"
 }
 
 scenario_task() {
@@ -200,9 +178,7 @@ scenario_tty() {
 
 scenario_userns() {
     # With options of a type that containerd's own shim does not know.
-    mkdir -p "$WORK/image"
-    image_tar "$WORK/image/mapped.tar"
-    ctr image import --no-unpack "$WORK/image/mapped.tar" >/dev/null
+    import_box >/dev/null
     says mapped ctr run --rm --runtime "$RUNTIME" --snapshotter native --uidmap 0:200000:65536 --gidmap 0:200000:65536 \
         docker.io/library/box:latest mapped /bin/sh -c 'grep -q 200000 /proc/self/uid_map && echo x >/dev/stdout'
 }
