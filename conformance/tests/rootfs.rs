@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use conformance::harness::{Container, Kind, is_root, kind, require_root};
+use conformance::harness::{Container, Kind, is_root, kind, require_program, require_root};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -249,4 +249,67 @@ fn the_root_may_lie_on_a_shared_mount() {
         format!("mount --bind {directory} {directory} && mount --make-shared {directory} && exec \"$@\"");
     let prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
     container.runtime_by(&prefix, &["run", "--bundle", &directory, &container.id]).ok();
+}
+
+/// Runs the container in a mount namespace of its own, where `before` has been run, and returns what that shows as mounted afterwards.
+fn mounts_around(container: &Container, before: &str, flags: &[&str]) -> (Vec<String>, Vec<String>) {
+    let at = container.host_directory("mounts");
+    let look = |name: &str| format!("cut -d' ' -f3-6 /proc/self/mountinfo >{at}/{name}");
+    let (first, then) = (look("before"), look("after"));
+    let script = format!("{before} && {first} && \"$@\" && {then}");
+    let prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
+    let bundle = container.directory().to_string_lossy().into_owned();
+    container.runtime_by(&prefix, &[&["run", "--bundle", &bundle], flags, &[&container.id]].concat()).ok();
+    let read = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(format!("{at}/{name}")).expect("our own file");
+        text.lines().map(str::to_owned).collect()
+    };
+    (read("before"), read("after"))
+}
+
+/// Whatever the root is to share, the host keeps its mounts when the container's process leaves them, and gets none.
+#[test]
+fn a_host_that_shares_all_keeps_its_mounts() {
+    if !require_root() {
+        return;
+    }
+    for value in ["shared", "rshared", "slave", "private"] {
+        for flags in [&[][..], &["--no-pivot"]] {
+            if value == "private" && !flags.is_empty() && kind() == Kind::Runc {
+                // It refuses the two together.
+                continue;
+            }
+            let mut container = Container::new();
+            container.config["linux"]["rootfsPropagation"] = json!(value);
+            container.args(&["probe", "true"]);
+            let (before, after) = mounts_around(&container, "mount --make-rshared /", flags);
+            assert_eq!(before, after, "{value} {flags:?}");
+        }
+    }
+}
+
+/// What is mounted in a volume inside is there outside, when both sides share it (Kubernetes: "Bidirectional"), and only then.
+#[test]
+fn what_is_mounted_inside_a_shared_volume_is_there_outside() {
+    if !require_root() || !require_program("busybox") {
+        return;
+    }
+    for (option, reaches) in [("rshared", true), ("rslave", false), ("rprivate", false)] {
+        for flags in [&[][..], &["--no-pivot"]] {
+            let mut container = Container::new();
+            container.lend_busybox("bin", &["mount"]);
+            let volume = container.host_directory("volume");
+            fs::create_dir(format!("{volume}/below")).expect("our own directory");
+            container.config["linux"]["rootfsPropagation"] = json!("shared");
+            container.mount("/tmp", "bind", &volume, &["rbind", option]);
+            for set in ["bounding", "effective", "permitted"] {
+                container.config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+            }
+            container.args(&["mount", "-t", "tmpfs", "inner", "/tmp/below"]);
+            let share = format!("mount --bind {volume} {volume} && mount --make-shared {volume}");
+            let (_, after) = mounts_around(&container, &share, flags);
+            let found = after.iter().any(|line| line.contains(&format!("{volume}/below")));
+            assert_eq!(found, reaches, "{option} {flags:?}: {after:#?}");
+        }
+    }
 }

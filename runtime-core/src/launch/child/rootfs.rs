@@ -140,22 +140,38 @@ pub fn symlink(cx: &mut Context<'_>, target: &CStr, link: &CStr) -> Result<()> {
 
 /// Makes the root file system the root, and detaches the old one.
 pub fn pivot(cx: &mut Context<'_>) -> Result<()> {
+    let old = if cx.state.shared { Some(open_host_root()?) } else { None };
     sys::fchdir(cx.root())?;
     // Both on ".": the old root ends up stacked on the new one, and the working directory in the old one
     // (pivot_root(2), NOTES).
     sys::pivot_root(c".", c".")?;
-    if cx.state.shared {
-        // Or the host would lose its mounts with us.
-        sys::mount(None, c".", libc::MS_SLAVE | libc::MS_REC)?;
+    if let Some(old) = old {
+        // Or the host would lose its mounts with us.  By descriptor: to all calls but umount2(2) "." is the new root, whose mounts
+        // are to be shared.
+        mounts::set_propagation(cx, old, true, libc::MS_SLAVE)?;
+        sys::close(old);
     }
     sys::umount2(c".", libc::MNT_DETACH)?;
     sys::chdir(c"/")
 }
 
+fn open_host_root() -> Result<Fd> {
+    sys::openat(Fd::CWD, c"/", O_PATH | O_DIRECTORY, 0)
+}
+
 /// Makes the root file system the root where pivot_root(2) cannot be (the old root is an initramfs).
 pub fn move_root(cx: &mut Context<'_>) -> Result<()> {
+    let host_root = open_host_root()?;
+    if cx.state.shared {
+        // What goes from below it, and what comes upon it, would do so on the host as well.
+        mounts::set_propagation(cx, host_root, false, libc::MS_SLAVE)?;
+    }
     // A full procfs or sysfs that stays below the new root would let the container mount its own (mount_namespaces(7)).
     for host in [c"/proc", c"/sys"] {
+        if cx.state.shared {
+            // What is mounted below it goes as well.
+            cut_off(cx, host)?;
+        }
         match sys::umount2(host, libc::MNT_DETACH) {
             Err(e) if e.errno != libc::EINVAL && e.errno != libc::EPERM && e.errno != libc::ENOENT => {
                 return Err(e);
@@ -164,11 +180,26 @@ pub fn move_root(cx: &mut Context<'_>) -> Result<()> {
         }
     }
     let root = cx.root();
-    let host = sys::openat(Fd::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
-    sys::move_mount(root, host)?;
+    sys::move_mount(root, host_root)?;
+    sys::close(host_root);
     sys::fchdir(root)?;
     sys::chroot(c".")?;
     sys::chdir(c"/")
+}
+
+/// Makes a tree of the host a slave, if it is one and is there.
+fn cut_off(cx: &Context<'_>, tree: &CStr) -> Result<()> {
+    let tree = match sys::openat(Fd::CWD, tree, O_PATH | O_DIRECTORY, 0) {
+        Err(e) if is_missing(e) => return Ok(()),
+        r => r?,
+    };
+    let done = match mounts::set_propagation(cx, tree, true, libc::MS_SLAVE) {
+        // No mount.
+        Err(e) if e.errno == libc::EINVAL => Ok(()),
+        r => r,
+    };
+    sys::close(tree);
+    done
 }
 
 /// Changes the root alone.
