@@ -270,10 +270,15 @@ fn a_directory_is_not_bound_on_a_file() {
 
 /// A tmpfs with another on a directory in it, mounted on the host in a namespace of the runtime's own.
 fn nested_source(container: &Container) -> (String, String) {
+    nested_source_with(container, "rw")
+}
+
+fn nested_source_with(container: &Container, options: &str) -> (String, String) {
     let source = container.host_directory("source");
     fs::create_dir(format!("{source}/sub")).expect("our own directory");
-    let script =
-        format!("mount -t tmpfs outer {source}/sub && echo below >{source}/sub/file && exec \"$@\"",);
+    let script = format!(
+        "mount -t tmpfs -o {options} outer {source}/sub && echo below >{source}/sub/file && exec \"$@\"",
+    );
     (source, script)
 }
 
@@ -310,6 +315,8 @@ fn recursive_options_reach_what_is_mounted_below() {
         ("rnodev", "nodev"),
         ("rnoexec", "noexec"),
         ("rnoatime", "noatime"),
+        ("rnodiratime", "nodiratime"),
+        ("rrelatime", "relatime"),
     ] {
         container.unmount("/tmp").mount("/tmp", "bind", &source, &["rbind", option]);
         container.args(&["probe", "report", "--json"]);
@@ -322,6 +329,68 @@ fn recursive_options_reach_what_is_mounted_below() {
     let report = run_in(&container, &script).json();
     assert!(has(&mount_at(&report, "/tmp")["options"], "ro"));
     assert!(has(&mount_at(&report, "/tmp/sub")["options"], "rw"));
+}
+
+/// The opposites, for a mount below that has all of these.
+#[test]
+fn recursive_opposites_reach_what_is_mounted_below() {
+    if !require_root()
+        || !require_mount_setattr()
+        || beyond_runc("1.1 does not clear how access times are kept")
+    {
+        return;
+    }
+    let mut container = Container::new();
+    let (source, script) = nested_source_with(&container, "nosuid,nodev,noexec,noatime,nodiratime");
+    for (option, word) in [
+        ("rsuid", "nosuid"),
+        ("rdev", "nodev"),
+        ("rexec", "noexec"),
+        ("ratime", "noatime"),
+        ("rrelatime", "noatime"),
+        ("rstrictatime", "noatime"),
+        ("rdiratime", "nodiratime"),
+    ] {
+        container.unmount("/tmp").mount("/tmp", "bind", &source, &["rbind"]);
+        container.args(&["probe", "report", "--json"]);
+        let before = run_in(&container, &script).json();
+        assert!(has(&mount_at(&before, "/tmp/sub")["options"], word), "{word} is there without {option}");
+        container.unmount("/tmp").mount("/tmp", "bind", &source, &["rbind", option]);
+        let report = run_in(&container, &script).json();
+        let below = &mount_at(&report, "/tmp/sub")["options"];
+        assert!(!has(below, word), "{option}: {below}");
+        // The kernel's default, unless all accesses are to be kept.
+        assert_eq!(
+            has(below, "relatime"),
+            word == "noatime" && option != "rstrictatime",
+            "{option}: {below}"
+        );
+    }
+}
+
+/// "slave", of a mount that the runtime shares: what is mounted there later comes in, and not the reverse.
+#[test]
+fn a_slave_has_the_mount_outside_for_master() {
+    if !require_root() {
+        return;
+    }
+    for option in ["slave", "rslave"] {
+        let mut container = Container::new();
+        let (source, script) = nested_source(&container);
+        let shared = format!("mount --bind {source} {source} && mount --make-shared {source} && {script}");
+        // Else it would be one by what the whole tree is.
+        container.config["linux"]["rootfsPropagation"] = json!("shared");
+        container.mount("/tmp", "bind", &source, &["rbind", option]);
+        container.args(&["probe", "report", "--json"]);
+        let report = run_in(&container, &shared).json();
+        let tags = |at: &str| mount_at(&report, at)["propagation"].to_string();
+        assert!(
+            tags("/tmp").contains("master:") && !tags("/tmp").contains("shared:"),
+            "{option}: {}",
+            tags("/tmp")
+        );
+        assert_eq!(tags("/tmp/sub").contains("shared:"), option == "slave", "{option}: {}", tags("/tmp/sub"));
+    }
 }
 
 /// config.md: "shared", "slave", "private", "unbindable" and their recursive forms.
