@@ -247,3 +247,22 @@ fn without_and_with_a_language() {
     let words = |output: &Output| output.stderr.split_once("level=").map(|(_, rest)| rest.to_owned());
     assert_eq!(words(&plain), words(&german));
 }
+
+/// Who cannot learn what he may do himself must not take it for nothing: the process would silently have no capabilities.
+#[test]
+fn a_procfs_that_does_not_tell_our_capabilities() {
+    if !require_root() || kind() != Kind::Other {
+        return;
+    }
+    let mut container = Container::new();
+    let script = "mount --bind /dev/null /proc/$$/status && exec \"$@\"";
+    let by = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+    let bundle = container.directory().to_string_lossy().into_owned();
+    let id = container.id.clone();
+    let run = ["run", "--bundle", &bundle, &id];
+    container.runtime_by(&by, &run).fails_with("read /proc/self/status: it has no line CapPrm:");
+    container.launch(&["probe", "sleep", "60"]);
+    let exec = ["exec", &id, "probe", "true"];
+    container.runtime_by(&by, &exec).fails_with("read /proc/self/status: it has no line CapPrm:");
+    container.delete(&["--force"]).ok();
+}

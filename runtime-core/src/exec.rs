@@ -151,7 +151,7 @@ fn launch_in(
     spec::check_process(&process)?;
     check_console(process.terminal().unwrap_or(false), options.console_socket.is_some())?;
     check_preserved(options.preserve_fds)?;
-    let facts = host::gather_for(&process);
+    let facts = host::gather_for(&process)?;
     let plan_options = Options {
         id: state.id.clone(),
         bundle: state.bundle.clone(),

@@ -1,7 +1,8 @@
 //! What the compiler must know of the host, gathered with few system calls.
 
+use crate::cgroup;
 use crate::cgroup::systemd::{self, Systemd};
-use crate::cgroup::{self, CgroupError};
+use crate::error::{Error, ErrorKind};
 use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
 use nix::unistd::{getegid, geteuid};
@@ -18,19 +19,19 @@ const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
 /// Gathers the facts; with `systemd_cgroup` also where systemd is.
 ///
 /// # Errors
-/// When the hierarchies of cgroups cannot be found out.
-pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, CgroupError> {
+/// When the hierarchies of cgroups, or what we may do ourselves, cannot be found out.
+pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, Error> {
     let (cgroups, own_cgroups) = cgroup::detect()?;
-    let status = read("/proc/self/status");
+    let own = OwnCapabilities::read()?;
     let euid = geteuid().as_raw();
-    let in_user_namespace = in_user_namespace(&read("/proc/self/uid_map"));
+    let in_user_namespace = in_user_namespace(&own_uid_map()?);
     Ok(HostFacts {
         kernel: kernel(),
         euid,
         egid: getegid().as_raw(),
-        permitted: capabilities(&status, "CapPrm:"),
-        bounding: capabilities(&status, "CapBnd:"),
-        privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
+        permitted: own.permitted,
+        bounding: own.bounding,
+        privileged: own.privileged,
         in_user_namespace,
         // Root writes the maps itself.
         map_helpers: euid != 0 && helpers_installed(),
@@ -48,15 +49,18 @@ pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, CgroupError> {
 }
 
 /// Gathers what the plan of a process in a running container depends on, which is less.
-pub(crate) fn gather_for(process: &Process) -> HostFacts {
-    let status = read("/proc/self/status");
-    HostFacts {
+///
+/// # Errors
+/// When it cannot be found out what we may do ourselves.
+pub(crate) fn gather_for(process: &Process) -> Result<HostFacts, Error> {
+    let own = OwnCapabilities::read()?;
+    Ok(HostFacts {
         kernel: kernel(),
         euid: geteuid().as_raw(),
         egid: getegid().as_raw(),
-        permitted: capabilities(&status, "CapPrm:"),
-        bounding: capabilities(&status, "CapBnd:"),
-        privileged: capabilities(&status, "CapEff:") & (1 << CAP_SYS_ADMIN) != 0,
+        permitted: own.permitted,
+        bounding: own.bounding,
+        privileged: own.privileged,
         in_user_namespace: false,
         map_helpers: false,
         cgroups: cgroup::Layout::None,
@@ -65,6 +69,40 @@ pub(crate) fn gather_for(process: &Process) -> HostFacts {
         apparmor: process.apparmor_profile().is_some() && apparmor(),
         selinux: process.selinux_label().is_some() && selinux(),
         kcore: false,
+    })
+}
+
+/// What this process may do.  Not to know it is an error: taken for none, a container would silently have no capabilities.
+struct OwnCapabilities {
+    permitted: u64,
+    bounding: u64,
+    privileged: bool,
+}
+
+impl OwnCapabilities {
+    fn read() -> Result<Self, Error> {
+        const PATH: &str = "/proc/self/status";
+        let status = slurp(PATH).map_err(|e| Error::because(ErrorKind::Host, format!("read {PATH}"), e))?;
+        let status = String::from_utf8_lossy(&status);
+        let set = |name| {
+            let missing = || Error::new(ErrorKind::Host, format!("read {PATH}: it has no line {name}"));
+            capabilities(&status, name).ok_or_else(missing)
+        };
+        Ok(Self {
+            permitted: set("CapPrm:")?,
+            bounding: set("CapBnd:")?,
+            privileged: set("CapEff:")? & (1 << CAP_SYS_ADMIN) != 0,
+        })
+    }
+}
+
+/// The map of our user namespace; empty where user namespaces are not built in, and there is no file.
+fn own_uid_map() -> Result<String, Error> {
+    const PATH: &str = "/proc/self/uid_map";
+    match slurp(PATH) {
+        Ok(map) => Ok(String::from_utf8_lossy(&map).into_owned()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(Error::because(ErrorKind::Host, format!("read {PATH}"), e)),
     }
 }
 
@@ -89,10 +127,10 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// A capability set of proc_pid_status(5); empty when it is not there.
-fn capabilities(status: &str, name: &str) -> u64 {
-    let field = status.lines().find_map(|line| line.strip_prefix(name));
-    field.and_then(|field| u64::from_str_radix(field.trim(), 16).ok()).unwrap_or(0)
+/// A capability set of proc_pid_status(5).
+fn capabilities(status: &str, name: &str) -> Option<u64> {
+    let field = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(field.trim(), 16).ok()
 }
 
 fn in_user_namespace(map: &str) -> bool {
@@ -134,9 +172,9 @@ mod tests {
     #[test]
     fn sets_and_maps() {
         let status = "Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000200000\n";
-        assert_eq!(capabilities(status, "CapPrm:"), 0x1ff_ffff_ffff);
-        assert_eq!(capabilities(status, "CapEff:"), 1 << CAP_SYS_ADMIN);
-        assert_eq!(capabilities(status, "CapBnd:"), 0);
+        assert_eq!(capabilities(status, "CapPrm:"), Some(0x1ff_ffff_ffff));
+        assert_eq!(capabilities(status, "CapEff:"), Some(1 << CAP_SYS_ADMIN));
+        assert_eq!(capabilities(status, "CapBnd:"), None);
         assert!(!in_user_namespace("         0          0 4294967295\n"));
         assert!(in_user_namespace("         0       1000          1\n"));
         assert!(!in_user_namespace(""));
