@@ -8,7 +8,8 @@
 //! - `--half HALF --call C --at N`: the Nth call of the kind C (its number on this machine) in that half, from 0 on,
 //! - `--errno E`: is not made and returns E; or
 //! - `--kill`: is not made, as its process is killed (`SIGKILL`);
-//! - `--interrupt`: every other call of those that a signal can interrupt returns `EINTR`, in both halves.
+//! - `--interrupt`: every other call of those that a signal can interrupt returns `EINTR`, in both halves;
+//! - `--patience S`: the program is killed after so many seconds (15, which no command of a runtime takes).
 //!
 //! The exit status is the program's, or 128 and the signal that ended it.  x86_64 only, as registers are written.
 
@@ -35,18 +36,17 @@ mod tracer {
         Kill,
     }
 
-    #[derive(Default)]
     pub struct Wish {
         pub calls: Option<String>,
         /// Half, kind of call, which of these, fate.
         pub at: Option<(usize, i64, usize, Fate)>,
         pub interrupt: bool,
+        /// How long the program may take.
+        pub patience: Duration,
     }
 
     pub const HALVES: [&str; 2] = ["parent", "child"];
     const PARENT: usize = 0;
-    /// No command of a runtime takes longer.
-    const PATIENCE: Duration = Duration::from_secs(15);
     const CHILD: usize = 1;
 
     /// What signal(7) says can be interrupted, as far as a runtime waits in it.
@@ -110,7 +110,7 @@ mod tracer {
             let log = wish.calls.as_ref().map(File::create).transpose()?.map(BufWriter::new);
             let tracees = HashMap::from([(main, Tracee { half: PARENT, returns: None })]);
             let pids = Arc::new(Mutex::new(BTreeSet::from([main])));
-            watch(Arc::clone(&pids));
+            watch(Arc::clone(&pids), wish.patience);
             Ok(Self { wish, main, tracees, started: false, count: 0, interruptible: 0, log, pids })
         }
 
@@ -120,7 +120,7 @@ mod tracer {
                 match waitpid(None, Some(WaitPidFlag::__WALL))? {
                     WaitStatus::PtraceSyscall(pid) => self.at_call(pid)?,
                     WaitStatus::PtraceEvent(pid, _, event) => self.at_event(pid, event)?,
-                    WaitStatus::Stopped(pid, signal) => go_on(pid, Some(signal))?,
+                    WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal))?,
                     WaitStatus::Exited(pid, status) if pid == self.main => return Ok(status),
                     WaitStatus::Signaled(pid, signal, _) if pid == self.main => {
                         return Ok(128 + signal as i32);
@@ -147,11 +147,16 @@ mod tracer {
                 self.started = true;
             }
             self.pids.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
-            go_on(pid, None)
+            self.go_on(pid, None)
         }
 
         fn at_call(&mut self, pid: Pid) -> Result<(), Box<dyn Error>> {
-            let tracee = self.tracees.entry(pid).or_insert(Tracee { half: CHILD, returns: None });
+            let main = self.main;
+            let tracee = self.tracees.entry(pid).or_insert_with(|| {
+                // A thread of the program is no process that it makes.
+                let thread = std::path::Path::new(&format!("/proc/{main}/task/{pid}")).exists();
+                Tracee { half: if thread { PARENT } else { CHILD }, returns: None }
+            });
             let entered = match ptrace::syscall_info(pid) {
                 Err(Errno::ESRCH) => return Ok(()),
                 r => r?.op == libc::PTRACE_SYSCALL_INFO_ENTRY,
@@ -164,10 +169,10 @@ mod tracer {
                     });
                     gone_is_fine(result)?;
                 }
-                return Ok(go_on(pid, None)?);
+                return Ok(self.go_on(pid, None)?);
             }
             if !self.started {
-                return Ok(go_on(pid, None)?);
+                return Ok(self.go_on(pid, None)?);
             }
             let half = tracee.half;
             let mut registers = match ptrace::getregs(pid) {
@@ -189,7 +194,15 @@ mod tracer {
                 }
                 None => {}
             }
-            Ok(go_on(pid, None)?)
+            Ok(self.go_on(pid, None)?)
+        }
+
+        /// Until its next call, if there is still one to wait for.
+        fn go_on(&self, pid: Pid, signal: Option<Signal>) -> Result<(), Errno> {
+            let returns = |tracee: &Tracee| tracee.returns.is_some();
+            let over = self.wish.at.is_some_and(|(_, _, at, _)| self.count > at)
+                && !self.tracees.get(&pid).is_some_and(returns);
+            gone_is_fine(if over { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) })
         }
 
         fn fate(&mut self, half: usize, call: i64, interruptible: bool) -> std::io::Result<Option<Fate>> {
@@ -210,10 +223,10 @@ mod tracer {
     }
 
     /// Kills all, and says so, if it takes too long.
-    fn watch(pids: Arc<Mutex<BTreeSet<Pid>>>) {
+    fn watch(pids: Arc<Mutex<BTreeSet<Pid>>>, patience: Duration) {
         std::thread::spawn(move || {
-            std::thread::sleep(PATIENCE);
-            eprintln!("inject: hung for {PATIENCE:?}");
+            std::thread::sleep(patience);
+            eprintln!("inject: hung for {patience:?}");
             for pid in pids.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 // One that has just ended is no worse.
                 let _ = kill(*pid, Signal::SIGKILL);
@@ -234,10 +247,6 @@ mod tracer {
         }
     }
 
-    fn go_on(pid: Pid, signal: Option<Signal>) -> Result<(), Errno> {
-        gone_is_fine(ptrace::syscall(pid, signal))
-    }
-
     /// A killed process may be gone before it is told to go on.
     fn gone_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {
         match result {
@@ -251,9 +260,10 @@ mod tracer {
 fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
     use tracer::{Fate, HALVES, Tracer, Wish};
 
-    let usage = "usage: inject [--calls FILE] [--half parent|child --call C --at N (--errno E|--kill)] [--interrupt] -- PROGRAM ARGS…";
+    let usage = "usage: inject [--calls FILE] [--half parent|child --call C --at N (--errno E|--kill)] [--interrupt] [--patience S] -- PROGRAM ARGS…";
     let mut words = std::env::args().skip(1);
-    let mut wish = Wish::default();
+    let patience = std::time::Duration::from_secs(15);
+    let mut wish = Wish { calls: None, at: None, interrupt: false, patience };
     let (mut half, mut call, mut at, mut fate) = (None, None, None, None);
     loop {
         let word = words.next().ok_or(usage)?;
@@ -270,6 +280,7 @@ fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
             "--errno" => fate = Some(Fate::Errno(value()?.parse()?)),
             "--kill" => fate = Some(Fate::Kill),
             "--interrupt" => wish.interrupt = true,
+            "--patience" => wish.patience = std::time::Duration::from_secs(value()?.parse()?),
             _ => return Err(usage.into()),
         }
     }

@@ -63,9 +63,9 @@ fn cgroups(id: &str) -> Vec<Leak> {
     found
 }
 
-/// Mounts in this mount namespace below `directory`.
+/// Mounts in the mount namespace of this thread below `directory`.
 fn mounts(directory: &Path) -> Vec<Leak> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let shown = directory.to_string_lossy();
     text.lines().filter(|line| names(line, &shown)).map(|line| Leak::Mount(line.to_owned())).collect()
 }

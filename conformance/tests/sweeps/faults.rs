@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use conformance::harness::{Container, Output};
 use libc::{
-    E2BIG, EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM, ENOSPC,
-    ENOSYS, EPERM, EROFS, ESRCH,
+    E2BIG, EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOMEM, ENOSPC, ENOSYS, EPERM,
+    EROFS, ESRCH,
 };
 use serde_json::Value;
 
@@ -49,7 +49,8 @@ const ERRORS: &[(&[i64], &[i32])] = &[
     (&MEMORY, &[ENOMEM]),
     (&[libc::SYS_read], &[EIO, EAGAIN, EINVAL]),
     (&[libc::SYS_write, libc::SYS_pwrite64], &[ENOSPC, EIO, EINVAL, EPERM]),
-    (&[libc::SYS_openat, libc::SYS_openat2], &[EMFILE, EACCES, ENOENT, ENOMEM]),
+    // ENOENT says that there is nothing: no path to mask, no record of a container.  That is an answer, which only the kernel can give.
+    (&[libc::SYS_openat, libc::SYS_openat2], &[EMFILE, EACCES, ENOMEM]),
     (&[libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_mknodat], &[ENOSPC, EEXIST, EACCES, EROFS]),
     // EEXIST means that it is there, which is all that is wanted.
     (&[libc::SYS_symlinkat], &[ENOSPC, EACCES, EROFS]),
@@ -93,12 +94,12 @@ const MEMORY: [i64; 6] = [
     libc::SYS_madvise,
 ];
 
-fn errors(call: i64) -> &'static [i32] {
+pub(super) fn errors(call: i64) -> &'static [i32] {
     ERRORS.iter().find(|(calls, _)| calls.contains(&call)).map_or(OTHER_ERRORS, |(_, errors)| errors)
 }
 
 /// Whether nothing but its end can be expected of a program that this happens to: it has no memory.
-fn is_memory(call: i64) -> bool {
+pub(super) fn is_memory(call: i64) -> bool {
     MEMORY.contains(&call)
 }
 

@@ -7,10 +7,11 @@
 
 mod faults;
 mod kills;
+mod shim;
 mod shortage;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use conformance::harness::{Container, Output, eventually};
 use serde_json::{Value, json};
@@ -135,7 +136,16 @@ fn differences(was: &Value, is: &Value) -> Vec<String> {
     let parts = was.as_object().expect("an object").iter();
     parts
         .filter(|(part, value)| is[part] != **value)
-        .map(|(part, value)| format!("{part}: {value} -> {}", is[part]))
+        .map(|(part, value)| match (value.as_array(), is[part].as_array()) {
+            (Some(was), Some(is)) => {
+                let of_one = |one: &[Value], other: &[Value]| {
+                    let only: Vec<_> = one.iter().filter(|item| !other.contains(item)).collect();
+                    json!(only).to_string()
+                };
+                format!("{part}: without {}, with {}", of_one(was, is), of_one(is, was))
+            }
+            _ => format!("{part}: {value} -> {}", is[part]),
+        })
         .collect()
 }
 
@@ -187,7 +197,12 @@ fn calls(container: &Container, words: &[&str]) -> Vec<Point> {
     let by = inject(&["--calls", &list.to_string_lossy()]);
     let by: Vec<&str> = by.iter().map(String::as_str).collect();
     container.runtime_by(&by, words).ok();
-    let text = fs::read_to_string(&list).expect("inject has written it");
+    read_points(&list)
+}
+
+/// The calls that the injector has written down.
+fn read_points(list: &Path) -> Vec<Point> {
+    let text = fs::read_to_string(list).expect("inject has written it");
     let mut counts = std::collections::BTreeMap::new();
     let mut points = Vec::new();
     for line in text.lines() {
