@@ -177,6 +177,44 @@ scenario_many() {
     says all sh -c "cat $WORK/many.* | sort -V"
 }
 
+# counter NAME: that it counts on from more than it had at first, and goes on counting.
+counter() {
+    podman exec "$1" sh -c 'n=; until [ "$n" ] && [ "$n" -gt 20 ]; do n=$(cat /tmp/n); usleep 20000; done
+        for i in $(seq 100); do usleep 50000; m=$(cat /tmp/n); [ "${m:-0}" -gt "$n" ] && exec echo counts; done'
+}
+
+scenario_checkpoint() {
+    criu check >/dev/null 2>&1 || { echo "skipped: no CRIU works here"; return; }
+    BOUND=90
+    local count='n=0; while :; do n=$((n + 1)); echo $n >/tmp/n; usleep 20000; done'
+    status run podman run -d --name frozen --network none box sh -c "$count"
+    says before counter frozen
+    status stays podman container checkpoint --leave-running frozen
+    says running podman inspect --format '{{.State.Status}}' frozen
+    status exits podman container checkpoint --keep frozen
+    says stopped podman inspect --format '{{.State.Status}} {{.State.Checkpointed}}' frozen
+    status restore podman container restore frozen
+    says restored podman inspect --format '{{.State.Status}}' frozen
+    says goes-on counter frozen
+    status again podman container checkpoint frozen
+    status restore-again podman container restore frozen
+    says goes-on-again counter frozen
+    status export podman container checkpoint --export "$WORK/frozen.tar.gz" frozen
+    status rm podman rm -f -t 0 frozen
+    # More than a new one would have counted to by then: it goes on where it was.
+    status import podman container restore --import "$WORK/frozen.tar.gz" --name thawed
+    says imported counter thawed
+    says exec-status podman exec thawed sh -c 'exit 42'
+    status pause podman pause thawed
+    status unpause podman unpause thawed
+    status kill podman kill thawed
+    says wait podman wait thawed
+    status rm-imported podman rm thawed
+    status missing podman container checkpoint no-such-container
+    status not-running bash -c 'podman create --name fresh box true && podman container checkpoint fresh'
+    status rm-fresh podman rm fresh
+}
+
 # As an ordinary user with subordinate ids, and no cgroup of his own.
 rootless() {
     (
