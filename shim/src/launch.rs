@@ -4,7 +4,7 @@ use crate::api::CreateTaskRequest;
 use crate::checkpoint::Restoration;
 use crate::options::Options;
 use crate::service::{ROOT_FILE, launch_status};
-use crate::stdio::{Owner, Stdio, Streams};
+use crate::stdio::{Owner, READER_START, Stdio, Streams};
 use crate::ttrpc::{Code, Status};
 use crate::{address, mounts};
 use nix::fcntl::{OFlag, open};
@@ -100,6 +100,7 @@ impl Creation {
             ids: self.options.io_owner,
             confined: loaded.spec().process().as_ref().is_some_and(is_confined),
             late: true,
+            patience: READER_START,
         };
         let streams = Streams::open(&request.stdio(), owner).map_err(|e| failed(&e))?;
         let made = if request.checkpoint.is_empty() {
@@ -172,6 +173,7 @@ impl Execution {
             ids: self.io_owner,
             confined: is_confined(&self.spec),
             late: false,
+            patience: READER_START,
         };
         let mut streams = Streams::open(&self.stdio, owner).map_err(failed)?;
         let (console_socket, console) = Console::offer(self.stdio.terminal).map_err(failed)?.unzip();

@@ -14,10 +14,12 @@ use orlop_core::sys::Reason;
 use orlop_core::{Helper, Process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a logger may take before it is ready.
 const LOGGER_START: Duration = Duration::from_secs(10);
+/// How long the client may take to open a fifo that it reads from, before nobody waits for it any more.
+pub const READER_START: Duration = Duration::from_secs(10);
 
 /// The streams as the client names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,11 @@ pub struct Owner<'a> {
     pub confined: bool,
     /// Leave the fifo of stdin alone until Start: see [`Streams::late`].
     pub late: bool,
+    /// How long to wait for the client's reader of stdout and stderr.
+    ///
+    /// An open for reading returns when somebody has the fifo open for writing.  A process that ends before the client has got so
+    /// far would leave it waiting for ever, and with it an exec of the CRI, which waits for the end of the output.
+    pub patience: Duration,
 }
 
 /// The ends that the shim keeps.
@@ -187,7 +194,7 @@ pub fn input(path: &str) -> Result<(OwnedFd, Option<OwnedFd>), String> {
 }
 
 /// Where output is written to, and the reader that keeps it open.
-fn output(target: &Target) -> Result<(OwnedFd, Option<OwnedFd>), String> {
+fn output(target: &Target, patience: Duration) -> Result<(OwnedFd, Option<OwnedFd>), String> {
     match target {
         Target::Nowhere | Target::Binary(..) => Ok((null(OFlag::O_WRONLY)?, None)),
         Target::File(path) => {
@@ -198,12 +205,32 @@ fn output(target: &Target) -> Result<(OwnedFd, Option<OwnedFd>), String> {
             Ok((open_at(path, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?, None))
         }
         Target::Path(path) => {
-            let reader = open_at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
-            if is_fifo(&reader) {
-                let writer = open_at(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK)?;
-                return Ok((writer, Some(reader)));
+            let Some(writer) = open_writer(path, patience)? else {
+                // Nobody there yet: what is written waits.
+                let reader = open_at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+                return Ok((open_at(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK)?, Some(reader)));
+            };
+            if is_fifo(&writer) {
+                return Ok((writer, Some(open_at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?)));
             }
             Ok((open_at(path, OFlag::O_WRONLY | OFlag::O_APPEND)?, None))
+        }
+    }
+}
+
+/// Opens for writing what somebody else reads from; `None` when there is no reader within `patience`.
+fn open_writer(path: &Path, patience: Duration) -> Result<Option<OwnedFd>, String> {
+    let end = Instant::now() + patience;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match open(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(writer) => return Ok(Some(writer)),
+            Err(nix::Error::ENXIO) if Instant::now() < end => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            Err(nix::Error::ENXIO) => return Ok(None),
+            Err(e) => return Err(format!("open {}: {}", path.display(), Reason::from(e))),
         }
     }
 }
@@ -265,7 +292,7 @@ impl Streams {
             self.logger = Some(logger);
             out
         } else {
-            let (writer, reader) = output(&target)?;
+            let (writer, reader) = output(&target, owner.patience)?;
             self.ends.readers.extend(reader);
             writer
         };
@@ -293,10 +320,11 @@ impl Streams {
                 [out, err]
             }
             // One file for both, as the one URI says.
-            Target::File(_) => [self.sink(&out)?, self.sink(&out)?],
+            Target::File(_) => [self.sink(&out, owner.patience)?, self.sink(&out, owner.patience)?],
             _ => [
-                self.sink(&out).map_err(|e| format!("stdout: {e}"))?,
-                self.sink(&Target::parse(&stdio.stderr)?).map_err(|e| format!("stderr: {e}"))?,
+                self.sink(&out, owner.patience).map_err(|e| format!("stdout: {e}"))?,
+                self.sink(&Target::parse(&stdio.stderr)?, owner.patience)
+                    .map_err(|e| format!("stderr: {e}"))?,
             ],
         };
         let stdin =
@@ -313,8 +341,8 @@ impl Streams {
         Ok(())
     }
 
-    fn sink(&mut self, target: &Target) -> Result<OwnedFd, String> {
-        let (writer, reader) = output(target)?;
+    fn sink(&mut self, target: &Target, patience: Duration) -> Result<OwnedFd, String> {
+        let (writer, reader) = output(target, patience)?;
         self.ends.readers.extend(reader);
         Ok(writer)
     }
@@ -344,8 +372,14 @@ mod tests {
     use super::*;
     use nix::unistd::{mkfifo, read, write};
 
-    const OWNER: Owner<'static> =
-        Owner { id: "c", namespace: "n", ids: (0, 0), confined: false, late: false };
+    const OWNER: Owner<'static> = Owner {
+        id: "c",
+        namespace: "n",
+        ids: (0, 0),
+        confined: false,
+        late: false,
+        patience: Duration::ZERO,
+    };
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("orlop-stdio-{name}-{}", std::process::id()));
@@ -435,6 +469,24 @@ mod tests {
         drop((out, err));
         assert_eq!(streams.logger.unwrap().wait().unwrap().code(), 0);
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "out err c n\n");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_reader_that_is_late_sees_the_end_of_a_process_that_was_quick() {
+        let dir = directory("late");
+        let stdio = Stdio { stdout: fifo(&dir, "1"), ..Stdio::default() };
+        let (path, (said, heard)) = (stdio.stdout.clone(), std::sync::mpsc::channel());
+        let client = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            said.send(std::fs::read_to_string(path)).unwrap();
+        });
+        let owner = Owner { patience: Duration::from_secs(60), ..OWNER };
+        let mut streams = Streams::open(&stdio, owner).unwrap();
+        write(&streams.process.take().unwrap()[1], b"quick").unwrap();
+        let whole = heard.recv_timeout(Duration::from_secs(60));
+        assert_eq!(whole.expect("the client waits for ever").unwrap(), "quick");
+        client.join().unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
