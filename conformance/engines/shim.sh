@@ -10,7 +10,7 @@ with_shim="containerd-shim-runc-v2"
 # What containerd's own shim fails at, in one version or another (figures and OOM on hybrid cgroups, ctr's own options, a logger's
 # standard error, descriptors after execs side by side, an exec beside another container's hook): each line must be a success,
 # whatever the other side did.
-beyond_shim="metrics oom userns logger execs hooks"
+beyond_shim="metrics oom userns logger execs hooks sequential_execs killed_midway"
 # How ctr is told what is under test.
 CTR_FLAG=--runtime
 
@@ -305,6 +305,84 @@ scenario_restart() {
     ctr container rm kept
     ctr container rm ended
     rm -f "$WORK/rootfs/go" "$WORK/rootfs/end"
+}
+
+# Private memory of the shim, KiB.
+uss() { awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$1/smaps_rollup"; }
+
+# ORLOP_EXECS of them, one after another: 1000 by hand.
+scenario_sequential_execs() {
+    run_ctr -d -- busy sleep 1000
+    local n shim before memory
+    shim=$(shim_of busy)
+    for n in 1 2 3 4 5; do ctr task exec --exec-id "warm$n" busy true; done
+    # What is free is given back when nothing has happened for two seconds.
+    sleep 4
+    before=$(find "/proc/$shim/fd" | wc -l) memory=$(uss "$shim")
+    for n in $(seq "${ORLOP_EXECS:-15}"); do ctr task exec --exec-id "x$n" busy true || echo "exec $n failed"; done
+    sleep 4
+    echo "private memory before $memory KiB, after $(uss "$shim") KiB, ${ORLOP_EXECS:-15} execs" >&2
+    says descriptors test "$(find "/proc/$shim/fd" | wc -l)" -le "$before"
+    says memory test "$(uss "$shim")" -le $((memory * 110 / 100))
+    says no-zombies sh -c "! pgrep -P $shim -r Z"
+    remove busy
+}
+
+# ORLOP_CROWD containers in a pod: 200 by hand.
+scenario_crowd() {
+    local n crowd=${ORLOP_CROWD:-10}
+    for n in $(seq "$crowd"); do run_ctr -d --annotation io.kubernetes.cri.sandbox-id=crowd -- "crowd$n" sleep 1000; done
+    says shims shims
+    says running test "$(ctr task ls | grep -c RUNNING)" = "$crowd"
+    says first ctr task exec --exec-id e crowd1 echo first
+    says last ctr task exec --exec-id e "crowd$crowd" echo last
+    for n in $(seq "$crowd"); do remove "crowd$n"; done
+    eventually 20 no_shims
+    says gone shims
+    says groups sh -c '! find /sys/fs/cgroup -type d -name "crowd*" | grep .'
+}
+
+scenario_fifos() {
+    # Nobody reads: the process waits, and goes on for who comes, goes, and comes again.
+    run_ctr -d -- talker sh -c 'n=0; while :; do n=$((n+1)); echo line $n; usleep 2000; done'
+    says heard bash -c 'heard talker'
+    says heard-again bash -c 'heard talker'
+    says still task_status talker
+    remove talker
+    # The process does not want its input any more; the client writes on.
+    says half-closed bash -c 'yes | ctr run --rm --runtime "$RUNTIME" --env PATH=/bin --rootfs "$WORK/rootfs" half sh -c "head -n 1; exec <&-; usleep 300000; echo alive"'
+}
+heard() { timeout -s KILL 20 ctr task attach "$1" 2>/dev/null | grep -m 3 -c '^line [0-9]*'; }
+
+# containerd killed while it creates containers and starts execs, ORLOP_KILLS times at times of chance: nothing is lost, or left.
+scenario_killed_midway() {
+    local round n id pids
+    for round in $(seq "${ORLOP_KILLS:-3}"); do
+        run_ctr -d -- "steady$round" sleep 9876
+        pids=()
+        for n in 1 2 3; do
+            bounded run_ctr -d -- "half$round-$n" sleep 9876 >/dev/null 2>&1 &
+            pids+=($!)
+            bounded ctr task exec --exec-id "e$n" "steady$round" true >/dev/null 2>&1 &
+            pids+=($!)
+        done
+        sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
+        pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+        wait "${pids[@]}"
+        start_containerd containerd-engine
+        says "steady-$round" is "steady$round" RUNNING
+        says "exec-$round" ctr task exec --exec-id again "steady$round" echo works
+    done
+    for id in $(ctr container ls -q) $(ctr task ls -q); do
+        remove "$id" >/dev/null 2>&1
+    done
+    eventually 30 no_shims
+    says shims test "$(shims)" = 0
+    says tasks test -z "$(ctr task ls -q)"
+    says containers test -z "$(ctr container ls -q)"
+    says processes sh -c '! pgrep -x -f "sleep 9876"'
+    says groups sh -c '! find /sys/fs/cgroup -type d -name "steady*" -o -type d -name "half*" | grep .'
+    says mounts sh -c '! grep /rootfs /proc/self/mounts'
 }
 
 scenario_shim_killed() {
