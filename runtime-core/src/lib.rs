@@ -88,6 +88,7 @@ mod exec;
 mod features;
 mod helper;
 pub mod host;
+pub mod idmapped;
 mod launch;
 pub mod plan;
 mod process;

@@ -1,6 +1,7 @@
 //! The root file system, which containerd describes as mounts and the shim makes.
 
 use crate::api::Mount;
+use crate::idmapped;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -110,15 +111,20 @@ fn relative_layers(data: &[String]) -> Option<(PathBuf, Vec<String>)> {
 
 /// Where a mount goes: on the root, or on a place inside it.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     rootfs: &'a Path,
     inside: &'a str,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The root file system's own place.
+    pub(crate) const fn rootfs(self) -> &'a Path {
+        self.rootfs
+    }
+
     /// Calls with a path of the place as it is now, with all that is mounted there; links that are in the root file system do not
     /// lead out of it.
-    fn with<T>(self, call: impl FnOnce(&Path) -> nix::Result<T>) -> nix::Result<T> {
+    pub(crate) fn with<T>(self, call: impl FnOnce(&Path) -> nix::Result<T>) -> nix::Result<T> {
         if matches!(self.inside, "" | "/") {
             return call(self.rootfs);
         }
@@ -210,6 +216,12 @@ fn mount_one(m: &Mount, place: Place<'_>) -> Result<(), String> {
         format!("{what} {} ({}) at {place}: {}", m.source, m.kind, Reason::from(e))
     };
     let mut parsed = parse(&m.options)?;
+    let maps = idmapped::maps(&mut parsed.data)?;
+    if let (Some(maps), "overlay") = (&maps, m.kind.as_str()) {
+        // Of an overlay it is the layers that are mapped.
+        let mounted = idmapped::overlay(place, &parsed.data, parsed.flags, maps);
+        return mounted.map_err(|e| format!("mount overlay with mapped ids at {place}: {e}"));
+    }
     let mut device = None;
     if parsed.file {
         let before = parsed.data.len();
@@ -229,10 +241,10 @@ fn mount_one(m: &Mount, place: Place<'_>) -> Result<(), String> {
         let again = parsed.flags.difference(MsFlags::MS_REC) | MsFlags::MS_REMOUNT;
         change(again).map_err(|e| failed("remount", e))?;
     }
-    match parsed.propagation {
-        Some(flags) => change(flags).map_err(|e| failed("set the propagation of", e)),
-        None => Ok(()),
+    if let Some(flags) = parsed.propagation {
+        change(flags).map_err(|e| failed("set the propagation of", e))?;
     }
+    maps.map_or(Ok(()), |maps| idmapped::cover(place, &maps))
 }
 
 /// Makes the mounts of a root file system at `rootfs`, in their order; those with a target on that place inside it, which has to
@@ -293,11 +305,11 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
 
-    fn strings(words: &[&str]) -> Vec<String> {
+    pub(crate) fn strings(words: &[&str]) -> Vec<String> {
         words.iter().map(|w| (*w).to_owned()).collect()
     }
 
@@ -311,13 +323,13 @@ mod tests {
     }
 
     /// Told past the capture of output, in the form that `scripts/test` counts.
-    fn skip(why: &str) {
+    pub(crate) fn skip(why: &str) {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         let _ = std::io::stderr().write_all(format!("SKIP 1: {test}: {why}\n").as_bytes());
     }
 
     /// A directory, in a mount namespace that is this test's thread's own; none for an ordinary user.
-    fn own_world(name: &str) -> Option<PathBuf> {
+    pub(crate) fn own_world(name: &str) -> Option<PathBuf> {
         if !nix::unistd::geteuid().is_root() {
             skip("needs root");
             return None;
@@ -333,12 +345,12 @@ mod tests {
         Some(path)
     }
 
-    fn the(kind: &str, source: &Path, target: &str, options: &[&str]) -> Mount {
+    pub(crate) fn the(kind: &str, source: &Path, target: &str, options: &[&str]) -> Mount {
         let source = source.to_str().unwrap().to_owned();
         Mount { kind: kind.to_owned(), source, target: target.to_owned(), options: strings(options) }
     }
 
-    fn leave(world: &Path) {
+    pub(crate) fn leave(world: &Path) {
         umount2(world, MntFlags::empty()).unwrap();
         std::fs::remove_dir_all(world).unwrap();
     }
