@@ -294,7 +294,13 @@ fn what_is_mounted_inside_a_shared_volume_is_there_outside() {
     if !require_root() || !require_program("busybox") {
         return;
     }
-    for (option, reaches) in [("rshared", true), ("rslave", false), ("rprivate", false)] {
+    // What is mounted in a user namespace does not come out of it, whatever is shared.
+    for (option, user, reaches) in [
+        ("rshared", false, true),
+        ("rslave", false, false),
+        ("rprivate", false, false),
+        ("rshared", true, false),
+    ] {
         for flags in [&[][..], &["--no-pivot"]] {
             let mut container = Container::new();
             container.lend_busybox("bin", &["mount"]);
@@ -305,11 +311,17 @@ fn what_is_mounted_inside_a_shared_volume_is_there_outside() {
             for set in ["bounding", "effective", "permitted"] {
                 container.config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
             }
+            if user {
+                container.namespace("user", None);
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+                container.config["linux"]["uidMappings"] = map.clone();
+                container.config["linux"]["gidMappings"] = map;
+            }
             container.args(&["mount", "-t", "tmpfs", "inner", "/tmp/below"]);
             let share = format!("mount --bind {volume} {volume} && mount --make-shared {volume}");
             let (_, after) = mounts_around(&container, &share, flags);
             let found = after.iter().any(|line| line.contains(&format!("{volume}/below")));
-            assert_eq!(found, reaches, "{option} {flags:?}: {after:#?}");
+            assert_eq!(found, reaches, "{option} {user} {flags:?}: {after:#?}");
         }
     }
 }

@@ -27,7 +27,9 @@ fn with(recursive: bool) -> u64 {
 /// does; `None` where it may stay as it is.
 pub(super) fn inherited_propagation(input: &Input<'_>) -> Option<u64> {
     match propagation(input) {
-        Some((libc::MS_SHARED, _)) => None,
+        // A mount namespace of another user namespace never has peers outside (mount_namespaces(7)): nothing that is mounted in it
+        // is to show there.
+        Some((libc::MS_SHARED, _)) if !input.namespaces.has(Namespace::User) => None,
         Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => Some(libc::MS_PRIVATE),
         _ => Some(libc::MS_SLAVE),
     }
