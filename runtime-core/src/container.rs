@@ -377,7 +377,11 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
         end_init(&criu);
     }
     if let Some(init) = open_init(state)? {
-        return_devices(state);
+        // A container that came to be keeps them to its end, and they go the way of their namespace (config-linux.md, "Namespace
+        // Lifecycle and Container Termination").
+        if state.phase == Phase::Creating {
+            return_devices(state);
+        }
         let _ = sys::pidfd_send_signal(Fd::from(&init), libc::SIGKILL);
         // Should it fail, the group is thawed again below, where a failure is told.
         let _ = thaw_to_die(state);

@@ -54,6 +54,8 @@ pub struct Parent<'a> {
     record: Option<Record<'a>>,
     proc: TrustedProc,
     namespaces: Vec<Option<OwnedFd>>,
+    /// The network namespace to be joined, where devices are to be moved there: the child may not be in it yet by then.
+    joined_network: Option<OwnedFd>,
     trees: Vec<Option<OwnedFd>>,
     listener: Option<OwnedFd>,
     devices: Vec<netdev::DeviceInfo>,
@@ -100,6 +102,7 @@ impl<'a> Parent<'a> {
             record,
             proc,
             namespaces: slots(plan.clone.namespace_slots),
+            joined_network: None,
             trees: slots(plan.clone.tree_slots),
             listener: None,
             devices: Vec::new(),
@@ -265,6 +268,11 @@ impl Parent<'_> {
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
         self.refuse_sysctls_of_host(kind, &fd)?;
+        let mut steps = self.plan.host.iter();
+        if kind == Namespace::Network && steps.any(|p| matches!(p.step, HostStep::MoveNetDevice { .. })) {
+            self.joined_network =
+                Some(fd.try_clone().map_err(|e| Error::because(ErrorKind::Host, what(), e))?);
+        }
         fill(&mut self.namespaces, slot, fd)
     }
 
@@ -553,7 +561,10 @@ impl Parent<'_> {
     fn move_device(&mut self, host: &str, container: &str) -> Result<(), Error> {
         let pid = self.pid()?;
         let Some(info) = self.devices.iter().find(|d| d.name == host) else { return Ok(()) };
-        let netns = self.proc.namespace(pid, Namespace::Network).map_err(|e| failed("", e))?;
+        let netns = match &self.joined_network {
+            Some(joined) => joined.try_clone().map_err(|e| Error::because(ErrorKind::Host, "", e))?,
+            None => self.proc.namespace(pid, Namespace::Network).map_err(|e| failed("", e))?,
+        };
         let name = netdev::move_to(info, netns.as_fd(), container).map_err(|e| failed("", e))?;
         self.moved.push((netns, host.to_owned(), name.clone()));
         // A template has become a name, by which delete finds the device.
