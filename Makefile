@@ -35,6 +35,10 @@ bench: ## compare orlop with runc and crun on the same bundles (root)
 bench-docs: ## the same, and write the tables and plots of docs/benchmarks.md anew (root, a quiet machine)
 	@scripts/bench-docs
 
+.PHONY: conformance-docs
+conformance-docs: ## test orlop, runc and crun against the specification, and write the matrix of docs/conformance.md anew (root)
+	@scripts/conformance
+
 # orlop by itself, for the names in runtime-cli/hot-functions.txt: see docs/benchmarks.md
 .PHONY: build
 build: ## build the release binaries: orlop and containerd-shim-orlop-v2

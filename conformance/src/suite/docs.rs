@@ -56,4 +56,29 @@ mod tests {
         assert_eq!(replaced(&page, "coverage", &coverage).unwrap(), page, "run make conformance-docs");
         super::check(&directory).unwrap();
     }
+
+    /// The tests of which the matrix says that a runtime fails them, and the names of the table of who is right.
+    #[test]
+    fn every_failure_is_judged() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let page = std::fs::read_to_string(directory.join("conformance.md")).unwrap();
+        let (_, judged) = page.split_once("## Who is right").unwrap();
+        let (judged, _) = judged.split_once("## Coverage").unwrap();
+        let rows = judged.lines().filter_map(|line| line.strip_prefix("| `"));
+        let names: Vec<&str> = rows
+            .filter_map(|row| row.split_once(" | "))
+            .flat_map(|(names, _)| names.split(", "))
+            .map(|name| name.trim_matches('`'))
+            .collect();
+        let failed = page.lines().filter(|line| line.contains("**FAIL**"));
+        let failed: Vec<&str> = failed.filter_map(|line| line.split(' ').nth(1)).collect();
+        assert!(!failed.is_empty() && !names.is_empty());
+        for test in failed {
+            let fits = |name: &&str| match name.strip_suffix('*') {
+                Some(beginning) => test.starts_with(beginning),
+                None => test == *name,
+            };
+            assert!(names.iter().any(fits), "{test} fails somewhere, and nothing is said of it");
+        }
+    }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use std::{io, panic, process, thread};
 
 use conformance::harness::{self, leaks};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use super::Failure;
 use super::case::Case;
@@ -109,7 +111,7 @@ impl<'a> Runner<'a> {
         // What is left is removed below; that nothing is, is asked by tests of their own.
         command.env("ORLOP_LEAKS_ARE_FINE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // So that what an interrupt from the keyboard ends is this process alone, which then clears away.
+        // A group of its own, to be ended as a whole.
         let mut child = command.process_group(0).spawn()?;
         let status = wait(&mut child, self.limit)?;
         self.clear_away(child.id());
@@ -140,7 +142,7 @@ impl<'a> Runner<'a> {
         let mut delete = Command::new(&self.subject.path);
         delete.args(&self.subject.global).arg("--root").arg(&state).args(["delete", "--force", id]);
         delete.env("XDG_RUNTIME_DIR", directory.join("run"));
-        delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         // Most often there is nothing to delete; what is left after it is removed without the runtime.
         if let Ok(mut child) = delete.spawn() {
             let _ = wait(&mut child, self.limit);
@@ -155,7 +157,7 @@ impl Drop for Runner<'_> {
     }
 }
 
-/// Waits for a child; one that takes too long is killed.
+/// Waits for a child that leads a process group; where it takes too long the group is killed.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
@@ -164,6 +166,8 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
             return Ok(Some(status));
         }
         if Instant::now() > deadline {
+            // With the runtime that it waits for; not yet waited for, so the number is still its own.
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             child.kill()?;
             child.wait()?;
             return Ok(None);

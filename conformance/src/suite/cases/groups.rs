@@ -259,7 +259,7 @@ fn device_rules_access(t: &mut Trial) {
 }
 
 fn absolute_path(t: &mut Trial) {
-    let path = format!("/orlop-suite/{}", t.id);
+    let path = format!("/suite-{}", t.id);
     t.set("/linux/cgroupsPath", json!(path));
     t.args(&["probe", "sleep", "60"]);
     t.create().ok();
@@ -267,11 +267,11 @@ fn absolute_path(t: &mut Trial) {
     let found = text.lines().any(|line| line.ends_with(&path) && !line.contains("name="));
     assert!(found, "in none of: {text}");
     let created = Groups::of(&t.pid().to_string());
-    assert!(created.0.values().any(|group| group.ends_with(&t.id) && group.exists()), "{created:?}");
+    assert!(created.0.values().any(|group| group.ends_with(&path[1..]) && group.exists()), "{created:?}");
 }
 
 fn same_path(t: &mut Trial) {
-    let path = format!("/orlop-suite/{}", t.id);
+    let path = format!("/suite-{}", t.id);
     let lines = |t: &mut Trial| {
         t.set("/linux/cgroupsPath", json!(path));
         let report = t.inside();

@@ -65,6 +65,20 @@ fn address(t: &mut Trial) {
     assert!(table.contains("192.0.2.7"), "the address is gone: {table}");
 }
 
+/// In a namespace that outlives the container.
+fn stays(t: &mut Trial) {
+    cable();
+    let mut owner = t.another();
+    owner.args(&["probe", "sleep", "60"]);
+    owner.create().ok();
+    let namespace = format!("/proc/{}/ns/net", owner.pid());
+    t.namespace("network", Some(&namespace)).config["linux"]["netDevices"] = json!({ "suite0": {} });
+    t.args(&["probe", "true"]);
+    t.life_as_is();
+    t.unset("/linux/netDevices");
+    assert_eq!(t.inside()["network_devices"], json!(["lo", "suite0"]), "of the namespace, after delete");
+}
+
 const DEVICES: &str = "config-linux.md#network-devices";
 const NEEDS: &[Need] = &[Need::Root, Need::Program("ip")];
 
@@ -77,4 +91,6 @@ pub const CASES: &[Case] = &[
     must(DEVICES, "net-device-missing", "a device that is not there is an error", missing).needs(NEEDS),
     must(DEVICES, "net-device-up", "the device is up", is_up).needs(NEEDS),
     must(DEVICES, "net-device-address", "permanent addresses are kept", address).needs(NEEDS),
+    must(DEVICES, "net-device-stays", "deletion does not move the device out of its namespace", stays)
+        .needs(NEEDS),
 ];

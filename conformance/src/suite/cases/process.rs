@@ -4,7 +4,7 @@ use conformance::harness::ConsoleSocket;
 use serde_json::{Value, json};
 
 use super::super::case::{Case, Need, must};
-use super::super::trial::Trial;
+use super::super::trial::{Trial, skip};
 
 /// A container on a terminal; what the probe sees inside and what came out of the terminal beside it.
 fn on_terminal(t: &mut Trial) -> Value {
@@ -180,7 +180,16 @@ fn oom_score_beyond(t: &mut Trial) {
     t.refused_until_started();
 }
 
+/// Who has been given less than others cannot take it back without privilege.
+fn needs_own_priority() {
+    let own = conformance::sys::sched_getattr().expect("one's own scheduling can be read");
+    if !nix::unistd::geteuid().is_root() && (own.policy != 0 || own.nice > 0) {
+        skip("the suite itself runs at a lowered priority, which an ordinary user cannot raise");
+    }
+}
+
 fn scheduler(t: &mut Trial) {
+    needs_own_priority();
     let policy = format!("SCHED_{}", t.word());
     t.set("/process/scheduler", json!({ "policy": policy }));
     // The kernel has a nice value for OTHER and BATCH alone, a priority for FIFO and RR.
@@ -198,12 +207,14 @@ fn scheduler(t: &mut Trial) {
 }
 
 fn scheduler_defaults(t: &mut Trial) {
+    needs_own_priority();
     t.set("/process/scheduler", json!({ "policy": "SCHED_BATCH" }));
     let found = t.inside()["schedule"]["scheduler"].clone();
     assert_eq!((&found["policy"], &found["nice"]), (&json!("SCHED_BATCH"), &json!(0)), "{found}");
 }
 
 fn scheduler_flags(t: &mut Trial) {
+    needs_own_priority();
     t.set("/process/scheduler", json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK"] }));
     assert_eq!(t.inside()["schedule"]["scheduler"]["flags"], 1);
 }
@@ -385,7 +396,7 @@ fn rlimit_large(t: &mut Trial) {
 fn real_time(t: &mut Trial) {
     let grouped = std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists();
     if grouped {
-        super::super::trial::skip("the kernel gives groups of cgroup v1 no real time");
+        skip("the kernel gives groups of cgroup v1 no real time");
     }
     scheduler(t);
 }
