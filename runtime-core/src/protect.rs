@@ -166,8 +166,21 @@ fn sealed_copy() -> Result<OwnedFd, ProtectError> {
     io::copy(&mut from, &mut to).map_err(|e| {
         nix_failed("copy it to memory")(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
     })?;
-    fcntl(&to, FcntlArg::F_ADD_SEALS(seals())).map_err(nix_failed("seal the copy in memory"))?;
+    seal(&to).map_err(nix_failed("seal the copy in memory"))?;
     Ok(to.into())
+}
+
+/// Adds the seals.  The kernel says EBUSY while it holds pages of the file itself, as it does for a moment where memory is short
+/// or processors are busy (`memfd_wait_for_pins` in its mm/memfd.c, which gives up after 150 ms).
+fn seal(file: &File) -> nix::Result<()> {
+    const ATTEMPTS: u32 = 20;
+    for _ in 1..ATTEMPTS {
+        match fcntl(file, FcntlArg::F_ADD_SEALS(seals())) {
+            Err(Errno::EBUSY) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            r => return r.map(drop),
+        }
+    }
+    fcntl(file, FcntlArg::F_ADD_SEALS(seals())).map(drop)
 }
 
 fn args() -> Vec<CString> {
