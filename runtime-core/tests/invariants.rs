@@ -315,7 +315,7 @@ fn the_child_half_takes_paths_in_one_place() {
         ("rootfs.rs", "sys::openat(Fd::CWD, root, O_PATH | O_DIRECTORY, 0)"),
         ("rootfs.rs", "sys::open_tree_clone(Fd::CWD, &d.path, false, 0)"),
         ("rootfs.rs", "sys::openat(Fd::CWD, c\"/\", O_PATH | O_DIRECTORY, 0)"),
-        ("rootfs.rs", "sys::mount(None, c\".\", libc::MS_SLAVE | libc::MS_REC)"),
+        ("rootfs.rs", "sys::openat(Fd::CWD, tree, O_PATH | O_DIRECTORY, 0)"),
         ("rootfs.rs", "sys::umount2(c\".\", libc::MNT_DETACH)"),
         ("rootfs.rs", "sys::umount2(host, libc::MNT_DETACH)"),
         ("rootfs.rs", "sys::chroot(c\".\")"),
