@@ -8,6 +8,11 @@ use crate::sys::{self, Call, Child, Ended, Fd, Reason, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
+/// What we did ourselves, and why it failed.
+pub fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::because(ErrorKind::Launch, doing, e)
+}
+
 /// Errors of clone that mean something else than their text.
 pub fn explain_clone(e: SysError) -> String {
     let hint = match e.errno {

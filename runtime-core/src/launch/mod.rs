@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod idmap;
 pub(crate) mod inputs;
+pub(crate) mod launched;
 pub(crate) mod listener;
 pub(crate) mod netdev;
 mod netlink;

@@ -1,7 +1,8 @@
 //! What a launch does around the container's process, for a process that comes about otherwise.
 
-use super::{Parent, failed, with_origin};
+use super::{Parent, with_origin};
 use crate::error::Error;
+use crate::launch::explain::failed;
 use crate::launch::inputs::{Inputs, Record};
 use crate::plan::{HostStep, Plan};
 use crate::sys::{self, Child, Fd};
