@@ -70,6 +70,15 @@ need_rust() {
     need gcc
 }
 
+# build_release PACKAGE...: their programs, each package by itself: beside packages that want more of its dependencies orlop's functions
+# get other names, which runtime-cli/hot-functions.txt does not know.
+build_release() {
+    local package
+    for package; do
+        cargo build --release -p "$package" --bins
+    done
+}
+
 rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
 
 target_dir() {

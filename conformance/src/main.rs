@@ -2,6 +2,7 @@
 //! speed, `conformance hot` finds the functions that a run needs; the tests of Orlop itself are run by `cargo test`.
 
 mod bench;
+mod pages;
 mod suite;
 
 use std::process::ExitCode;

@@ -5,23 +5,17 @@ use std::path::Path;
 
 use super::options::Options;
 use super::{Failure, Figures, Table, plot, report};
+use crate::pages::Page;
 
-const BEGIN: &str = "<!-- bench: begin -->\n";
-const END: &str = "<!-- bench: end -->\n";
-
-/// The page with `part` between its markers, in place of what was there.
-fn replaced(page: &str, part: &str) -> Result<String, Failure> {
-    let wanted = || Failure(format!("benchmarks.md: want the lines {} and {}", BEGIN.trim(), END.trim()));
-    let (before, rest) = page.split_once(BEGIN).ok_or_else(wanted)?;
-    let (_, after) = rest.split_once(END).ok_or_else(wanted)?;
-    Ok(format!("{before}{BEGIN}{part}{END}{after}"))
+fn page(directory: &Path) -> Result<Page, Failure> {
+    Page::read(directory.join("benchmarks.md"))
 }
 
 /// Fails now if the figures could not be put there in the end.
 pub fn check(directory: &Path) -> Result<(), Failure> {
-    let path = directory.join("benchmarks.md");
-    let page = fs::read_to_string(&path).map_err(|error| Failure(format!("{}: {error}", path.display())))?;
-    replaced(&page, "").map(drop)
+    let mut page = page(directory)?;
+    page.replace("bench", "")?;
+    page.replace("shim", "")
 }
 
 /// Writes the pictures, then the page.
@@ -42,30 +36,16 @@ pub fn write(
         let tables: Vec<&Table> = group.tables.iter().collect();
         fs::write(pictures.join(format!("{}.svg", group.file)), plot::svg(group.title, &tables))?;
     }
-    let path = directory.join("benchmarks.md");
-    let page = replaced(&fs::read_to_string(&path)?, &report::section(options, facts, figures))?;
-    fs::write(path, page)?;
-    Ok(())
+    let mut page = page(directory)?;
+    page.replace("bench", &report::section(options, facts, figures))?;
+    if let Some(table) = &options.shim {
+        page.replace("shim", &format!("\n{}\n", fs::read_to_string(table)?))?;
+    }
+    page.write()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, replaced};
-
-    #[test]
-    fn what_stands_around_the_markers_stays() {
-        let page = format!("a\n{BEGIN}old\n{END}b\n");
-        let new = replaced(&page, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}new\n{END}b\n"));
-        assert_eq!(replaced(&new, "new\n").unwrap(), new);
-    }
-
-    #[test]
-    fn a_page_without_both_markers_is_refused() {
-        assert!(replaced(END, "").is_err());
-        assert!(replaced(&format!("{END}{BEGIN}"), "").is_err());
-    }
-
     #[test]
     fn the_page_has_both() {
         super::check(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")).unwrap();

@@ -27,6 +27,7 @@ usage: conformance bench [options]
   --json FILE                        also write the figures as JSON
   --docs DIR                         also put the figures into DIR/benchmarks.md, between its markers, and plots of them into
                                      DIR/benchmarks/OPERATION.svg
+  --shim FILE                        with --docs: also put the table of conformance/engines/bench-shim in FILE there
   --dir DIR                          where bundles and state are made for the time (default: the system's)
 
 Markdown goes to standard output.  Needs root.  The floor is always measured beside the runtimes.
@@ -116,6 +117,8 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// The directory whose `benchmarks.md` and pictures are written anew.
     pub docs: Option<PathBuf>,
+    /// A table of `conformance/engines/bench-shim`, which goes there too.
+    pub shim: Option<PathBuf>,
     /// Where temporary files are made.
     pub dir: PathBuf,
     /// The probe: the container's program.
@@ -198,6 +201,7 @@ impl Options {
             "--cgroup-view" => self.view = view(value)?,
             "--seccomp" => self.seccomp = Some(value.into()),
             "--json" => self.json = Some(std::path::absolute(value)?),
+            "--shim" => self.shim = Some(std::path::absolute(value)?),
             "--docs" => self.docs = Some(std::path::absolute(value)?),
             "--dir" => self.dir = std::path::absolute(value)?,
             _ => return Err(failure(format!("{flag}: no such option\n\n{USAGE}"))),
@@ -254,6 +258,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         seccomp: None,
         json: None,
         docs: None,
+        shim: None,
         dir: std::env::temp_dir(),
         probe: sibling(&own, "probe"),
     };

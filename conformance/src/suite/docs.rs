@@ -6,20 +6,13 @@ use std::path::Path;
 use super::Failure;
 use super::report::{Column, markdown};
 use super::statements;
+use crate::pages::Page;
 
-/// The page with `part` between the markers of that name, in place of what was there.
-fn replaced(page: &str, name: &str, part: &str) -> Result<String, Failure> {
-    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n"));
-    let wanted = || Failure(format!("conformance.md: want the lines {} and {}", begin.trim(), end.trim()));
-    let (before, rest) = page.split_once(&begin).ok_or_else(wanted)?;
-    let (_, after) = rest.split_once(&end).ok_or_else(wanted)?;
-    Ok(format!("{before}{begin}{part}{end}{after}"))
-}
-
-fn page(directory: &Path, matrix: &str) -> Result<String, Failure> {
-    let path = directory.join("conformance.md");
-    let text = fs::read_to_string(&path).map_err(|error| Failure(format!("{}: {error}", path.display())))?;
-    replaced(&replaced(&text, "matrix", matrix)?, "coverage", &statements::coverage())
+fn page(directory: &Path, matrix: &str) -> Result<Page, Failure> {
+    let mut page = Page::read(directory.join("conformance.md"))?;
+    page.replace("matrix", matrix)?;
+    page.replace("coverage", &statements::coverage())?;
+    Ok(page)
 }
 
 /// Fails now if it could not be put there in the end.
@@ -29,31 +22,23 @@ pub fn check(directory: &Path) -> Result<(), Failure> {
 
 /// Writes both pages.
 pub fn write(directory: &Path, columns: &[Column], html: &str) -> Result<(), Failure> {
-    let text = page(directory, &markdown::document(columns))?;
+    let page = page(directory, &markdown::document(columns))?;
     fs::write(directory.join("conformance.html"), html)?;
-    fs::write(directory.join("conformance.md"), text)?;
-    Ok(())
+    page.write()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::replaced;
-
-    #[test]
-    fn what_stands_around_the_markers_stays() {
-        let page = "a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n";
-        let new = replaced(page, "x", "new\n").unwrap();
-        assert_eq!(new, "a\n<!-- x: begin -->\nnew\n<!-- x: end -->\nb\n");
-        assert!(replaced(page, "y", "").is_err());
-    }
+    use crate::pages::Page;
 
     /// What the page says of the coverage is what the tables say: `make conformance-docs` after a change of them.
     #[test]
     fn the_page_is_of_the_present_tables() {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        let page = std::fs::read_to_string(directory.join("conformance.md")).unwrap();
-        let coverage = super::statements::coverage();
-        assert_eq!(replaced(&page, "coverage", &coverage).unwrap(), page, "run make conformance-docs");
+        let mut page = Page::read(directory.join("conformance.md")).unwrap();
+        let present = page.text.clone();
+        page.replace("coverage", &super::statements::coverage()).unwrap();
+        assert_eq!(page.text, present, "run make conformance-docs");
         super::check(&directory).unwrap();
     }
 
