@@ -58,8 +58,13 @@ impl Helper<'_> {
         let mask = sys::set_signal_mask(u64::MAX)?;
         let args = CloneArgs { flags, ..CloneArgs::default() };
         let made = sys::clone3(&args, || become_program(&prepared, &before));
-        sys::set_signal_mask(mask)?;
+        let restored = sys::set_signal_mask(mask);
         let child = made?;
+        if let Err(e) = restored {
+            let _ = sys::pidfd_send_signal(Fd::from(&child.pidfd), libc::SIGKILL);
+            let _ = sys::wait_child(Fd::from(&child.pidfd), 0);
+            return Err(e.into());
+        }
         drop(prepared);
         let mut report = [0; 8];
         // Until execve closes the other end, or a report comes.

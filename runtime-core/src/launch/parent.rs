@@ -413,11 +413,13 @@ impl Parent<'_> {
         let place = cgroup.as_ref().zip(self.cgroup.as_ref());
         let result = enter::clone_into(place, spec, context, &self.inputs, &self.proc);
         let returned = visit.map_or(Ok(()), Visit::end);
-        sys::set_signal_mask(mask).map_err(what)?;
+        let restored = sys::set_signal_mask(mask);
         let child = result.map_err(what)?;
         drop(childs_end);
         let stage = if staged { Stage::Joining } else { Stage::Walking { hooks: true } };
         self.launched = Some(Launched::new(child, sync, stage));
+        // Now that whoever cleans up knows of the child.
+        restored.map_err(what)?;
         returned.map_err(what)?;
         if staged {
             self.adopt()?;
