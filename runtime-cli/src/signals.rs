@@ -106,7 +106,7 @@ impl Signals {
         let fault = |errno: nix::errno::Errno| {
             Failure::new(format!("cannot collect signals: {}", Reason::from(errno)))
         };
-        set.thread_block().map_err(fault)?;
+        sys::block_signals(&set).map_err(|e| fault(nix::errno::Errno::from_raw(e.errno)))?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fault)?;
         Ok(Self { fd })
     }

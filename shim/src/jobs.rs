@@ -2,18 +2,23 @@
 //! that one container does not keep the others of its pod waiting, and an idle shim has one thread.
 
 use crate::poller::{Poller, Token};
+use crate::server::block_signals;
 use crate::shim::Shim;
+use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use orlop_core::sys::Reason;
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// As many at once; more wait for one of these to end.
 const MAX_AT_ONCE: usize = 16;
 /// Address space for a thread's stack, of which it touches a few pages.
 const STACK: usize = 1 << 20;
+/// The loop is told so often of an end, where telling fails.
+const ATTEMPTS: u32 = 100;
 
 /// What the loop does when the work is done.
 pub type Done = Box<dyn FnOnce(&mut Shim) + Send>;
@@ -34,6 +39,25 @@ struct Waiting(Work);
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Waiting")
+    }
+}
+
+/// The C library blocks all signals while it makes a thread, and does not look whether it could: then what it sets in both threads
+/// afterwards is not the mask that was.
+fn keep_signals_blocked() {
+    if let Err(e) = block_signals() {
+        log::warn!("keep signals for the loop: {}", e.reason());
+    }
+}
+
+/// Tells the loop; what is not told would be waited for without end.
+fn tell(wake: &EventFd) {
+    for _ in 0..ATTEMPTS {
+        match wake.write(1) {
+            // Full: it has been told more than once already.
+            Ok(_) | Err(Errno::EAGAIN) => return,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
     }
 }
 
@@ -66,15 +90,18 @@ impl Jobs {
         let task = {
             let work = Arc::clone(&work);
             move || {
+                keep_signals_blocked();
                 let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(work) = work {
                     // The receiver lives as long as the loop.
                     let _ = sender.send(work());
-                    let _ = wake.write(1);
+                    tell(&wake);
                 }
             }
         };
-        if let Err(e) = std::thread::Builder::new().stack_size(STACK).spawn(task.clone()) {
+        let started = std::thread::Builder::new().stack_size(STACK).spawn(task.clone());
+        keep_signals_blocked();
+        if let Err(e) = started {
             log::warn!("start a thread: {}: all others wait meanwhile", Reason::of(&e));
             task();
         }

@@ -46,18 +46,28 @@ pub struct Server {
     trim: Option<Instant>,
 }
 
+/// What is read by the loop, and not suffered.
+fn signals_to_read() -> SigSet {
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
+}
+
+/// Blocks the signals that the loop reads: no thread of the shim may take one away from it.
+///
+/// # Errors
+/// Those of `rt_sigprocmask(2)`.
+pub(crate) fn block_signals() -> sys::Result<()> {
+    sys::block_signals(&signals_to_read())
+}
+
 impl Server {
     /// Serves `shim` on `listener`.
     ///
     /// # Errors
     /// Descriptors or memory are short.
     pub fn new(shim: Shim, listener: OwnedFd) -> nix::Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
-            set.add(signal);
-        }
-        set.thread_block()?;
-        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        block_signals().map_err(|e| Errno::from_raw(e.errno))?;
+        let signals =
+            SignalFd::with_flags(&signals_to_read(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         shim.poller.add(&signals, Token::Signals, EpollFlags::EPOLLIN)?;
         shim.poller.add(&listener, Token::Listener, EpollFlags::EPOLLIN)?;
         let connections = BTreeMap::new();

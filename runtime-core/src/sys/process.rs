@@ -6,6 +6,7 @@ use super::{Call, Fd, Result, SysError, call, fd, own};
 use core::convert::Infallible;
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
+use nix::sys::signal::SigSet;
 use std::os::fd::OwnedFd;
 
 /// What [`clone3`] is asked for.
@@ -489,6 +490,29 @@ pub fn add_key_permissions(key: u32, add: u32) -> Result<()> {
     let old = permissions.iter().fold(0u32, |n, b| n << 4 | char::from(*b).to_digit(16).unwrap_or(0));
     // SAFETY: the command takes numbers only.
     unsafe { call!(Call::Keyctl, SYS_keyctl, libc::KEYCTL_SETPERM, key, old | add) }.map(drop)
+}
+
+/// Blocks signals for the calling thread.
+///
+/// `SigSet::thread_block` of nix 0.31 takes every failure for success: pthread_sigmask(3) returns an error number, and not -1.
+///
+/// # Errors
+/// Those of `rt_sigprocmask(2)`.
+pub fn block_signals(signals: &SigSet) -> Result<()> {
+    let set: &libc::sigset_t = signals.as_ref();
+    let none = core::ptr::null::<u64>();
+    // SAFETY: the kernel reads its own sigset of 8 bytes, with which the C library's longer one begins; the old one is not asked for.
+    unsafe {
+        call!(
+            Call::RtSigprocmask,
+            SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            &raw const *set,
+            none,
+            size_of::<u64>()
+        )
+    }
+    .map(drop)
 }
 
 /// Sets the signal mask of the calling thread to the 64 bits of `mask`, and returns the old one.
