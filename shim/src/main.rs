@@ -1,10 +1,16 @@
 //! `containerd-shim-orlop-v2`: see the library, of which this is the command line.
 
+#![cfg_attr(not(test), no_main)]
+
 use orlop_core::sys::Reason;
 use orlop_shim::args::{Action, Args};
 use orlop_shim::{delete, info, logger, serve, start};
 use std::io::{self, Write};
-use std::process::ExitCode;
+
+// Not the standard library's start: after that every thread makes a second stack for itself, and the shim, with all its containers'
+// streams, ends with a panic where there is no memory for one.
+#[cfg(not(test))]
+orlop_core::program!(start_shim);
 
 const NAME: &str = "containerd-shim-orlop-v2";
 
@@ -51,7 +57,8 @@ fn run() -> Result<Vec<u8>, String> {
     }
 }
 
-fn main() -> ExitCode {
+#[cfg_attr(test, allow(dead_code, reason = "the tests are a program of their own"))]
+fn start_shim() -> u8 {
     let done = run().and_then(|output| {
         let mut out = io::stdout().lock();
         out.write_all(&output)
@@ -59,11 +66,11 @@ fn main() -> ExitCode {
             .map_err(|e| format!("cannot write to standard output: {}", Reason::of(&e)))
     });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             // The exit status carries the failure even when nobody reads standard error.
             let _ = writeln!(io::stderr(), "{NAME}: {error}");
-            ExitCode::FAILURE
+            1
         }
     }
 }

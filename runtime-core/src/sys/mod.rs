@@ -18,6 +18,7 @@ mod net;
 mod process;
 mod raw;
 mod seccomp;
+mod start;
 
 pub use bpf::*;
 pub use children::*;
@@ -28,6 +29,7 @@ pub use mount::*;
 pub use net::*;
 pub use process::*;
 pub use seccomp::*;
+pub use start::*;
 
 use core::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -156,7 +158,7 @@ calls! {
     Mkdirat = "mkdirat", Mknodat = "mknodat", Mount = "mount", MountSetattr = "mount_setattr",
     MoveMount = "move_mount", OpenTree = "open_tree", Openat = "openat", Openat2 = "openat2",
     Personality = "personality", PidfdOpen = "pidfd_open", PidfdSendSignal = "pidfd_send_signal",
-    PivotRoot = "pivot_root", Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlinkat = "readlinkat",
+    PivotRoot = "pivot_root", Poll = "ppoll", Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlinkat = "readlinkat",
     Recvmsg = "recvmsg", RtSigaction = "rt_sigaction", RtSigprocmask = "rt_sigprocmask",
     SchedSetaffinity = "sched_setaffinity", SchedSetattr = "sched_setattr", Seccomp = "seccomp", Sendmsg = "sendmsg",
     SetMempolicy = "set_mempolicy", Setdomainname = "setdomainname", Setgroups = "setgroups",
