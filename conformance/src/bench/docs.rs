@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::options::Options;
-use super::{Failure, Figures, Table, plot, report};
+use super::{Failure, Figures, Table, lines, plot, report};
 use crate::pages::Page;
 
 fn page(directory: &Path) -> Result<Page, Failure> {
@@ -34,7 +34,10 @@ pub fn write(
     }
     for group in &figures.groups {
         let tables: Vec<&Table> = group.tables.iter().collect();
-        fs::write(pictures.join(format!("{}.svg", group.file)), plot::svg(group.title, &tables))?;
+        let title = group.title.replace('`', "");
+        let picture =
+            if group.sizes.is_empty() { plot::svg(&title, &tables) } else { lines::svg(&title, group) };
+        fs::write(pictures.join(format!("{}.svg", group.file)), picture)?;
     }
     let mut page = page(directory)?;
     page.replace("bench", &report::section(options, facts, figures))?;

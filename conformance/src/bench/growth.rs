@@ -3,21 +3,25 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use conformance::sys::pidfd_open;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
-use super::measure::Stopwatch;
-use super::options::{Contender, Operation, Options};
-use super::world::{Command, World};
-use super::{Failure, Group, Series, Table};
+use super::measure::{PATIENCE, Stopwatch};
+use super::options::{Contender, Operation, Options, Rounds};
+use super::world::{Command, Round, World};
+use super::{Failure, Group, Table};
 
 /// So many containers, and so many mounts.
 const CONTAINERS: [usize; 3] = [0, 100, 1000];
@@ -29,16 +33,27 @@ const HANDS: usize = 4;
 /// Containers whose memory is counted.
 const SAMPLE: usize = 16;
 
-/// What a created container holds while it waits for `start`, in KiB.
+/// Memory of a process, in KiB.
+#[derive(Clone, Copy, Default)]
+pub struct Memory {
+    /// What it alone has.
+    pub uss: u64,
+    /// With its share of what several have mapped.
+    pub pss: u64,
+}
+
+/// What a container holds, on the average.
 pub struct Held {
     /// The runtime.
     pub name: String,
-    /// Memory of its process alone (USS), and its share of what is mapped by several (PSS), or why there is no figure.
-    pub held: Result<(u64, u64), String>,
+    /// While it waits for `start`, and while it runs; or why there is no figure.
+    pub held: Result<[Memory; 2], String>,
 }
 
-fn table(label: String) -> Table {
-    Table { operation: Operation::Run, bundle: label, series: Vec::new(), dropped: Vec::new() }
+/// A failure of what is measured is a cell of the table; one that we are asked for ends the bench.
+fn told<T>(stopwatch: &Stopwatch, outcome: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
+    stopwatch.check()?;
+    Ok(outcome.map_err(|error| error.0))
 }
 
 /// A command that has been started, and the file of what it says: no pipe, which a created container would hold open.
@@ -114,20 +129,40 @@ impl<'a> Crowd<'a> {
         ids.iter().map(|id| self.world.command_on(self.contender, words, id)).collect()
     }
 
+    fn pid_file(&self, id: &str) -> PathBuf {
+        self.world.bundle(&format!("{id}.pid"))
+    }
+
     /// Creates until there are so many.
     fn grow(&mut self, bundle: &Path, count: usize) -> Result<(), Failure> {
         let before = self.ids.len();
         self.ids.extend((before..count).map(|_| self.world.new_id()));
-        each(&self.on_each(&self.ids[before..], &["create", "--bundle", &bundle.to_string_lossy()]))
+        let create = |id: &String| {
+            let (bundle, pid_file) = (bundle.to_string_lossy(), self.pid_file(id));
+            let words = ["create", "--bundle", &bundle, "--pid-file", &pid_file.to_string_lossy()];
+            self.world.command_on(self.contender, &words, id)
+        };
+        each(&self.ids[before..].iter().map(create).collect::<Vec<_>>())
     }
 
-    /// The process of one.
-    fn pid(&self, id: &str) -> Result<u64, Failure> {
-        let words = self.world.command_on(self.contender, &["state"], id).words;
-        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let output = Program::new(&words[0]).args(&words[1..]).output()?;
-        let state: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        state["pid"].as_u64().ok_or_else(|| Failure(format!("state {id} has no pid")))
+    /// Their processes.
+    fn pids(&self) -> Result<Vec<Pid>, Failure> {
+        let pid = |id: &String| Ok(Pid::from_raw(fs::read_to_string(self.pid_file(id))?.trim().parse()?));
+        self.ids.iter().map(pid).collect()
+    }
+
+    /// Starts all at once; the time until all have ended, for programs that end by themselves.
+    fn start_and_end(&self) -> Result<Duration, Failure> {
+        let ends: Vec<OwnedFd> = self.pids()?.into_iter().map(pidfd_open).collect::<Result<_, _>>()?;
+        let commands = self.on_each(&self.ids, &["start"]);
+        let begun = Instant::now();
+        crowd(&commands)?;
+        for end in &ends {
+            if poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], PollTimeout::from(PATIENCE))? == 0 {
+                return Err(Failure("a started program does not end".to_owned()));
+            }
+        }
+        Ok(begun.elapsed())
     }
 }
 
@@ -139,53 +174,44 @@ impl Drop for Crowd<'_> {
     }
 }
 
-/// One `run` of the plain bundle by the clock, so many times.
-fn runs(
-    options: &Options,
-    world: &World,
-    stopwatch: &Stopwatch,
-    contender: &Contender,
-) -> Result<Series, Failure> {
-    let mut times = Vec::new();
-    for number in 0..=options.growth_rounds {
-        let round = world.round(Operation::Run, contender, "plain");
-        let round = round.ok_or_else(|| Failure("run is of all".to_owned()))?;
-        let time = stopwatch.try_time(world, &round)?;
-        // The first is to warm up.
-        if number > 0 {
-            times.push(time);
-        }
-    }
-    Ok(Series { name: contender.name.clone(), times, counts: None })
-}
-
-fn note(table: &mut Table, name: &str, outcome: Result<Series, Failure>) {
-    match outcome {
-        Ok(series) => table.series.push(series),
-        Err(Failure(words)) => table.dropped.push((name.to_owned(), words)),
-    }
-}
-
 fn runtimes(options: &Options) -> impl Iterator<Item = &Contender> {
     options.contenders.iter().filter(|contender| !contender.floor)
 }
 
+/// One `run` of the plain bundle by the clock.
+fn run(
+    world: &World,
+    stopwatch: &Stopwatch,
+    contender: &Contender,
+) -> Result<Result<Duration, String>, Failure> {
+    let timed = world.command(contender, "plain");
+    stopwatch.time(world, &Round { before: Vec::new(), timed, after: Vec::new() })
+}
+
 /// `run`, while so many containers of the same runtime wait for `start`.
-pub fn containers(options: &Options, world: &World, stopwatch: &Stopwatch) -> Group {
-    let label = |count: &usize| table(format!("plain, with {count} containers created before"));
+pub fn containers(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<Group, Failure> {
+    let label = |count: &usize| Table::new(Operation::Run, format!("plain, among {count} containers"));
     let mut tables: Vec<Table> = CONTAINERS.iter().map(label).collect();
     for contender in runtimes(options) {
         let mut there = Crowd::new(world, contender);
         for (table, count) in tables.iter_mut().zip(CONTAINERS) {
-            let outcome = there
-                .grow(&world.idle_bundle("plain"), count)
-                .and_then(|()| runs(options, world, stopwatch, contender));
-            note(table, &contender.name, outcome);
+            if let Err(words) = told(stopwatch, there.grow(&world.idle_bundle("plain"), count))? {
+                table.dropped.push((contender.name.clone(), words));
+                continue;
+            }
+            let time = |contender: &Contender| run(world, stopwatch, contender);
+            table.fill(std::iter::once(contender), &options.growth_rounds, time)?;
         }
     }
-    let prose =
-        "Each runtime with its own containers, in its own state directory; one runtime after the other.";
-    Group { file: "containers", title: "`run` among many containers", prose, tables }
+    let prose = "A `run`, while so many containers of the same runtime, in the same state directory, wait for `start`; \
+                 one runtime after the other.";
+    Ok(Group {
+        file: "containers",
+        title: "`run` among many containers",
+        prose,
+        sizes: CONTAINERS.map(|count| format!("{count} containers")).to_vec(),
+        tables,
+    })
 }
 
 /// Mounts a directory upon itself until there are so many.
@@ -209,80 +235,101 @@ pub fn mounts(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result
     for count in MOUNTS {
         add_mounts(&top, there, count)?;
         there = count;
-        let mut table = table(format!("plain, with {count} mounts more on the host"));
-        for contender in &options.contenders {
-            note(&mut table, &contender.name, runs(options, world, stopwatch, contender));
-        }
+        let mut table = Table::new(Operation::Run, format!("plain, with {count} mounts more"));
+        let time = |contender: &Contender| run(world, stopwatch, contender);
+        table.fill(options.contenders.iter(), &options.growth_rounds, time)?;
         tables.push(table);
     }
     umount2(&top, MntFlags::MNT_DETACH)?;
-    let prose = "Bind mounts in the mount namespace in which the runtime is started.";
-    Ok(Group { file: "mounts", title: "`run` among many mounts", prose, tables })
+    let prose = "A `run` in a mount namespace that has so many bind mounts more.";
+    Ok(Group {
+        file: "mounts",
+        title: "`run` among many mounts",
+        prose,
+        sizes: MOUNTS.map(|count| format!("{count} mounts")).to_vec(),
+        tables,
+    })
 }
 
 /// So many `run` at once, and so many `start` of containers made before.
-pub fn at_once(options: &Options, world: &World) -> Group {
-    let bundle = world.bundle("plain");
-    let mut run = table(format!("plain, {CROWD} at once until all have ended"));
-    let mut start = table(format!("plain, {CROWD} created before, all at once until all have been started"));
-    start.operation = Operation::Start;
-    for contender in runtimes(options) {
-        let mut series = [(); 2].map(|()| Ok(Vec::new()));
-        for _ in 0..options.growth_rounds.div_ceil(2) {
-            let ids: Vec<String> = (0..CROWD).map(|_| world.new_id()).collect();
-            let words = ["run", "--bundle", &bundle.to_string_lossy()];
-            let commands: Vec<Command> =
-                ids.iter().map(|id| world.command_on(contender, &words, id)).collect();
-            add(&mut series[0], crowd(&commands));
-            let mut created = Crowd::new(world, contender);
-            let grown = created.grow(&bundle, CROWD);
-            add(&mut series[1], grown.and_then(|()| crowd(&created.on_each(&created.ids, &["start"]))));
+pub fn at_once(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<Group, Failure> {
+    let rounds = Rounds { warm_up: 0, counted: options.growth_rounds.counted.div_ceil(2) };
+    let mut run = Table::new(Operation::Run, format!("plain, {CROWD} at once, until all have ended"));
+    run.fill(options.contenders.iter(), &rounds, |contender| {
+        let commands: Vec<Command> = (0..CROWD).map(|_| world.command(contender, "plain")).collect();
+        let time = crowd(&commands);
+        if time.is_err() {
+            each(&deletions(&commands)).ok();
         }
-        for (table, times) in [&mut run, &mut start].into_iter().zip(series) {
-            let outcome = times.map(|times| Series { name: contender.name.clone(), times, counts: None });
-            note(table, &contender.name, outcome);
-        }
-    }
-    let prose = "Wall time of all of them together, one runtime after the other.";
-    Group { file: "at-once", title: "Many at once", prose, tables: vec![run, start] }
+        told(stopwatch, time)
+    })?;
+    let label = format!("plain, {CROWD} created before and started at once, until all have ended");
+    let mut start = Table::new(Operation::Start, label);
+    start.fill(runtimes(options), &rounds, |contender| {
+        let mut created = Crowd::new(world, contender);
+        let grown = created.grow(&world.bundle("plain"), CROWD);
+        told(stopwatch, grown.and_then(|()| created.start_and_end()))
+    })?;
+    let prose = "Wall time of all of them together.";
+    Ok(Group { file: "at-once", title: "Many at once", prose, sizes: Vec::new(), tables: vec![run, start] })
 }
 
-fn add(series: &mut Result<Vec<Duration>, Failure>, time: Result<Duration, Failure>) {
-    match (series.as_mut(), time) {
-        (Ok(times), Ok(time)) => times.push(time),
-        (Ok(_), Err(error)) => *series = Err(error),
-        (Err(_), _) => {}
-    }
+/// How what is left of failed ones is removed.
+fn deletions(commands: &[Command]) -> Vec<Command> {
+    let words = commands.iter().filter_map(|command| command.delete.clone());
+    words.map(|words| Command { words, delete: None }).collect()
 }
 
 /// USS and PSS of a process, in KiB: `/proc/PID/smaps_rollup`, proc_pid_smaps(5).
-fn memory(pid: u64) -> Result<(u64, u64), Failure> {
+fn memory(pid: Pid) -> Result<Memory, Failure> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let number = |key: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     };
-    Ok((number("Private_Clean") + number("Private_Dirty"), number("Pss")))
+    Ok(Memory { uss: number("Private_Clean") + number("Private_Dirty"), pss: number("Pss") })
 }
 
-fn held(world: &World, contender: &Contender) -> Result<(u64, u64), Failure> {
+fn mean(pids: &[Pid]) -> Result<Memory, Failure> {
+    let mut sum = Memory::default();
+    for pid in pids {
+        let one = memory(*pid)?;
+        sum = Memory { uss: sum.uss + one.uss, pss: sum.pss + one.pss };
+    }
+    let count = pids.len().max(1) as u64;
+    Ok(Memory { uss: sum.uss / count, pss: sum.pss / count })
+}
+
+fn held(world: &World, contender: &Contender) -> Result<[Memory; 2], Failure> {
     let mut there = Crowd::new(world, contender);
     there.grow(&world.idle_bundle("plain"), SAMPLE)?;
-    let (mut uss, mut pss) = (0, 0);
-    for id in &there.ids {
-        let one = memory(there.pid(id)?)?;
-        uss += one.0;
-        pss += one.1;
+    let pids = there.pids()?;
+    let created = mean(&pids)?;
+    each(&there.on_each(&there.ids, &["start"]))?;
+    for pid in &pids {
+        sleeping(*pid)?;
     }
-    Ok((uss / SAMPLE as u64, pss / SAMPLE as u64))
+    Ok([created, mean(&pids)?])
 }
 
-/// The mean of a few created containers of each.
-pub fn memory_held(options: &Options, world: &World) -> Vec<Held> {
+/// Waits until the program has come to its sleep: `start` may return while it still begins.
+fn sleeping(pid: Pid) -> Result<(), Failure> {
+    for _ in 0..1000 {
+        let call = fs::read_to_string(format!("/proc/{pid}/wchan"))?;
+        let program = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+        if program.trim_end() == "probe" && call.contains("nanosleep") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(Failure("the started program does not come to its sleep".to_owned()))
+}
+
+/// The mean of a few containers of each.
+pub fn memory_held(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<Vec<Held>, Failure> {
     runtimes(options)
-        .map(|contender| Held {
-            name: contender.name.clone(),
-            held: held(world, contender).map_err(|error| error.0),
+        .map(|contender| {
+            Ok(Held { name: contender.name.clone(), held: told(stopwatch, held(world, contender))? })
         })
         .collect()
 }

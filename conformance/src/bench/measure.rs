@@ -1,5 +1,6 @@
 //! Starts a program and waits for it, by the clock.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::fd::AsFd;
@@ -20,12 +21,13 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use super::Failure;
 use super::world::{Command, Round, World};
 
-/// A container that runs `true` has failed when it takes longer.
-const PATIENCE: u16 = 30_000;
+/// A container that runs `true` has failed when it takes longer, in milliseconds.
+pub const PATIENCE: u16 = 30_000;
 
 /// Starts programs; Ctrl-C and SIGTERM are held back while one runs, and end the bench after it, cleanly.
 pub struct Stopwatch {
     interrupts: SignalFd,
+    interrupted: Cell<bool>,
     attributes: PosixSpawnAttr,
 }
 
@@ -33,7 +35,6 @@ pub struct Stopwatch {
 struct Run {
     status: WaitStatus,
     time: Duration,
-    interrupted: bool,
 }
 
 impl Stopwatch {
@@ -45,7 +46,7 @@ impl Stopwatch {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
         attributes.set_sigmask(&SigSet::empty())?;
-        Ok(Self { interrupts, attributes })
+        Ok(Self { interrupts, interrupted: Cell::new(false), attributes })
     }
 
     fn run(&self, words: &[CString], stderr: &Path) -> Result<Run, Failure> {
@@ -73,8 +74,7 @@ impl Stopwatch {
         }
         let status = waitpid(pid, None)?;
         let time = begun.elapsed();
-        let interrupted = self.interrupts.read_signal()?.is_some();
-        Ok(Run { status, time, interrupted })
+        Ok(Run { status, time })
     }
 
     /// Runs `delete --force` after a failure.
@@ -91,9 +91,7 @@ impl Stopwatch {
         if !good {
             self.clean(world, command)?;
         }
-        if run.interrupted {
-            return Err(Failure("interrupted; everything is cleaned up".to_owned()));
-        }
+        self.check()?;
         if good {
             return Ok(Ok(run.time));
         }
@@ -107,7 +105,7 @@ impl Stopwatch {
     }
 
     /// Does a round: the time of the command that is timed, or what the one said that failed.
-    fn round(&self, world: &World, round: &Round) -> Result<Result<Duration, String>, Failure> {
+    pub fn time(&self, world: &World, round: &Round) -> Result<Result<Duration, String>, Failure> {
         for command in &round.before {
             if let Err(words) = self.attempt(world, command)? {
                 return Ok(Err(words));
@@ -122,22 +120,15 @@ impl Stopwatch {
         Ok(time)
     }
 
-    /// Tries a round once: nothing when it succeeds, else what was said.
-    pub fn rehearse(&self, world: &World, round: &Round) -> Result<Option<String>, Failure> {
-        Ok(self.round(world, round)?.err())
-    }
-
-    /// Does a round and returns its wall time; a failure ends the bench, since a series with holes says nothing.
-    pub fn time(&self, world: &World, round: &Round) -> Result<Duration, Failure> {
-        self.round(world, round)?.map_err(|words| {
-            let shown: Vec<_> = round.timed.words.iter().map(|word| word.to_string_lossy()).collect();
-            Failure(format!("{} failed in a round, having passed before: {words}", shown.join(" ")))
-        })
-    }
-
-    /// Does a round and returns its wall time, or what the command said that failed.
-    pub fn try_time(&self, world: &World, round: &Round) -> Result<Duration, Failure> {
-        self.round(world, round)?.map_err(Failure)
+    /// Fails when somebody has asked meanwhile that the bench ends.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.interrupts.read_signal()?.is_some() {
+            self.interrupted.set(true);
+        }
+        if self.interrupted.get() {
+            return Err(Failure("interrupted; everything is cleaned up".to_owned()));
+        }
+        Ok(())
     }
 
     /// Does what comes before the timed command of a round, and after it, around `work`.

@@ -7,6 +7,7 @@
 mod docs;
 mod growth;
 pub mod hot;
+mod lines;
 mod measure;
 mod options;
 mod plot;
@@ -14,13 +15,12 @@ mod report;
 mod trace;
 mod world;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
 use measure::Stopwatch;
-use options::{Contender, Operation, Options};
+use options::{Contender, Growth, Operation, Options, Rounds};
 use trace::Counts;
 use world::World;
 
@@ -73,6 +73,8 @@ pub struct Group {
     pub title: &'static str,
     /// A sentence on how it was done.
     pub prose: &'static str,
+    /// What grows from table to table; nothing when they are of different things.
+    pub sizes: Vec<String>,
     /// One for each size.
     pub tables: Vec<Table>,
 }
@@ -84,7 +86,7 @@ pub struct Figures {
     pub tables: Vec<Table>,
     /// What grows, if it was asked for.
     pub groups: Vec<Group>,
-    /// What created containers hold, if it was asked for.
+    /// What containers hold, if it was asked for.
     pub held: Vec<growth::Held>,
 }
 
@@ -99,13 +101,21 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let stopwatch = Stopwatch::new()?;
     let mut figures = Figures::default();
     for operation in &options.operations {
-        for bundle in world.bundles() {
+        // What only asks or signals does not depend on the bundle.
+        let bundles = if operation.is_small() { &world.bundles()[..1] } else { world.bundles() };
+        for bundle in bundles {
             eprintln!("bench: {}, {bundle}", operation.name());
             figures.tables.push(compare(&options, &world, &stopwatch, *operation, bundle)?);
         }
     }
-    if options.growth {
-        grow(&mut figures, &options, &world, &stopwatch)?;
+    for part in &options.growth {
+        eprintln!("bench: {}", part.name());
+        match part {
+            Growth::Memory => figures.held = growth::memory_held(&options, &world, &stopwatch)?,
+            Growth::AtOnce => figures.groups.push(growth::at_once(&options, &world, &stopwatch)?),
+            Growth::Containers => figures.groups.push(growth::containers(&options, &world, &stopwatch)?),
+            Growth::Mounts => figures.groups.push(growth::mounts(&options, &world, &stopwatch)?),
+        }
     }
     print!("{}", report::markdown(&options, &facts, &figures));
     if let Some(path) = &options.json {
@@ -117,21 +127,41 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn grow(
-    figures: &mut Figures,
-    options: &Options,
-    world: &World,
-    stopwatch: &Stopwatch,
-) -> Result<(), Failure> {
-    eprintln!("bench: memory of created containers");
-    figures.held = growth::memory_held(options, world);
-    eprintln!("bench: many at once");
-    figures.groups.push(growth::at_once(options, world));
-    eprintln!("bench: many containers");
-    figures.groups.push(growth::containers(options, world, stopwatch));
-    eprintln!("bench: many mounts");
-    figures.groups.push(growth::mounts(options, world, stopwatch)?);
-    Ok(())
+impl Table {
+    fn new(operation: Operation, bundle: impl Into<String>) -> Self {
+        Self { operation, bundle: bundle.into(), series: Vec::new(), dropped: Vec::new() }
+    }
+
+    /// Times the contenders in turns, the first ones of each not counted.  One that fails drops out.
+    fn fill<'a>(
+        &mut self,
+        contenders: impl Iterator<Item = &'a Contender>,
+        rounds: &Rounds,
+        time: impl Fn(&Contender) -> Result<Result<Duration, String>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut fit: Vec<(&Contender, Result<Vec<Duration>, String>)> =
+            contenders.map(|contender| (contender, Ok(Vec::new()))).collect();
+        for number in 0..=rounds.warm_up + rounds.counted {
+            for at in 0..fit.len() {
+                let turn = (at + number) % fit.len();
+                let (contender, times) = &mut fit[turn];
+                let Ok(counted) = times else { continue };
+                match time(contender)? {
+                    Ok(time) if number > rounds.warm_up => counted.push(time),
+                    Ok(_) => {}
+                    Err(words) => *times = Err(words),
+                }
+            }
+        }
+        for (contender, times) in fit {
+            let name = contender.name.clone();
+            match times {
+                Ok(times) => self.series.push(Series { name, times, counts: None }),
+                Err(words) => self.dropped.push((name, words)),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn compare(
@@ -141,32 +171,24 @@ fn compare(
     operation: Operation,
     bundle: &str,
 ) -> Result<Table, Failure> {
-    let mut table = Table { operation, bundle: bundle.to_owned(), series: Vec::new(), dropped: Vec::new() };
-    let mut fit = Vec::new();
-    for contender in &options.contenders {
-        let Some(round) = world.round(operation, contender, bundle) else { continue };
-        match stopwatch.rehearse(world, &round)? {
-            None => fit.push(contender),
-            Some(words) => table.dropped.push((contender.name.clone(), words)),
-        }
-    }
-    let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-    for number in 0..options.warm_up + options.rounds {
-        for at in 0..fit.len() {
-            let contender = fit[(at + number) % fit.len()];
-            let Some(round) = world.round(operation, contender, bundle) else { continue };
-            let time = stopwatch.time(world, &round)?;
-            if number >= options.warm_up {
-                times.entry(&contender.name).or_default().push(time);
+    let mut table = Table::new(operation, bundle);
+    let able = |contender: &&Contender| world.round(operation, contender, bundle).is_some();
+    table.fill(options.contenders.iter().filter(able), &options.rounds, |contender| {
+        let round = world.round(operation, contender, bundle);
+        round.map_or_else(
+            || Ok(Err("it has no such command".to_owned())),
+            |round| stopwatch.time(world, &round),
+        )
+    })?;
+    for series in &mut table.series {
+        let Some(contender) = options.contenders.iter().find(|one| one.name == series.name) else { continue };
+        match counts(world, stopwatch, operation, contender, bundle) {
+            Ok(counts) => series.counts = counts,
+            Err(Failure(words)) => {
+                stopwatch.check()?;
+                eprintln!("bench: {} is not counted: {words}", series.name);
             }
         }
-    }
-    for contender in &fit {
-        table.series.push(Series {
-            name: contender.name.clone(),
-            times: times.remove(contender.name.as_str()).unwrap_or_default(),
-            counts: counts(world, stopwatch, operation, contender, bundle)?,
-        });
     }
     Ok(table)
 }

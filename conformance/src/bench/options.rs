@@ -11,13 +11,15 @@ usage: conformance bench [options]
 
   --runtime NAME=PATH[,GLOBAL-ARG…]  a runtime to measure, with further global arguments (may be repeated;
                                      default: the orlop beside this program, and runc and crun from PATH)
-  --operation NAME                   run, create, start, exec or delete (may be repeated; default: all); the container of the
-                                     others sleeps, and delete is delete --force
+  --operation NAME                   run, create, start, exec, delete, state, list, pause, resume, kill or all (may be repeated;
+                                     default: all, but none when --growth is given); the container of all but run sleeps,
+                                     delete is delete --force, and those after it are measured on the first bundle only
   --bundle NAME                      plain, docker-like or docker-seccomp (may be repeated; default: all)
   --rounds N                         measured rounds (default 30)
   --warm-up N                        rounds before that, not measured (default 3)
-  --growth                           measure too what grows: run with 0, 100 and 1,000 containers created before, with 10,
-                                     1,000 and 5,000 mounts more on the host, 64 at once, memory of created containers
+  --growth NAME                      memory: what created and running containers hold; at-once: 64 of run and of start at
+                                     once; containers: run with 0, 100 and 1,000 containers created before; mounts: run
+                                     with 10, 1,000 and 5,000 mounts more on the host; or all (may be repeated)
   --growth-rounds N                  measured rounds of that (default 9)
   --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
                                      a hybrid host is not seen, because crun refuses one that holds controllers;
@@ -51,7 +53,7 @@ pub struct Contender {
 }
 
 /// The command that is timed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
     /// A whole life of `true`.
     Run,
@@ -63,10 +65,31 @@ pub enum Operation {
     Exec,
     /// By force, of a running one.
     Delete,
+    /// Of a running one.
+    State,
+    /// Of a single container, a running one.
+    List,
+    /// Of a running one.
+    Pause,
+    /// Of a paused one.
+    Resume,
+    /// SIGKILL to a running one.
+    Kill,
 }
 
 impl Operation {
-    const ALL: [Self; 5] = [Self::Run, Self::Create, Self::Start, Self::Exec, Self::Delete];
+    const ALL: [Self; 10] = [
+        Self::Run,
+        Self::Create,
+        Self::Start,
+        Self::Exec,
+        Self::Delete,
+        Self::State,
+        Self::List,
+        Self::Pause,
+        Self::Resume,
+        Self::Kill,
+    ];
 
     /// The command's name.
     pub const fn name(self) -> &'static str {
@@ -76,8 +99,53 @@ impl Operation {
             Self::Start => "start",
             Self::Exec => "exec",
             Self::Delete => "delete",
+            Self::State => "state",
+            Self::List => "list",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Kill => "kill",
         }
     }
+
+    /// Whether it only asks or signals, so that it is the same with every bundle.
+    pub const fn is_small(self) -> bool {
+        matches!(self, Self::State | Self::List | Self::Pause | Self::Resume | Self::Kill)
+    }
+}
+
+/// What is measured beside single commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// What containers hold.
+    Memory,
+    /// Many at once.
+    AtOnce,
+    /// Among many containers.
+    Containers,
+    /// Among many mounts.
+    Mounts,
+}
+
+impl Growth {
+    const ALL: [Self; 4] = [Self::Memory, Self::AtOnce, Self::Containers, Self::Mounts];
+
+    /// As it is asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::AtOnce => "at-once",
+            Self::Containers => "containers",
+            Self::Mounts => "mounts",
+        }
+    }
+}
+
+/// How often something is done by the clock.
+pub struct Rounds {
+    /// Rounds before, besides a first one that tells whether it can be done at all.
+    pub warm_up: usize,
+    /// Measured rounds.
+    pub counted: usize,
 }
 
 /// Which cgroup hierarchies the measured programs see.
@@ -99,16 +167,14 @@ pub struct Options {
     pub operations: Vec<Operation>,
     /// Names of bundles.
     pub bundles: Vec<String>,
-    /// Measured rounds.
-    pub rounds: usize,
-    /// Rounds before.
-    pub warm_up: usize,
+    /// Of every operation.
+    pub rounds: Rounds,
     /// Which hierarchies are seen.
     pub view: CgroupView,
-    /// Whether what grows is measured too.
-    pub growth: bool,
-    /// Measured rounds of that; half as many of what is done at once.
-    pub growth_rounds: usize,
+    /// What is measured beside the operations.
+    pub growth: Vec<Growth>,
+    /// Of that; half as many of what is done at once.
+    pub growth_rounds: Rounds,
     /// Limits for all.
     pub resources: bool,
     /// A seccomp profile for all.
@@ -172,6 +238,23 @@ fn text(value: &OsStr, flag: &str) -> Result<String, Failure> {
     value.to_str().map(str::to_owned).ok_or_else(|| failure(format!("{flag}: not UTF-8")))
 }
 
+/// The one of that name, or all.
+fn named<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    value: &OsStr,
+    flag: &str,
+) -> Result<Vec<T>, Failure> {
+    if value == "all" {
+        return Ok(all.to_vec());
+    }
+    let known = all.iter().copied().find(|known| value == name(*known));
+    let names: Vec<&str> = all.iter().map(|known| name(*known)).collect();
+    let unknown = || failure(format!("{flag} {}: want one of {}, or all", value.display(), names.join(", ")));
+    Ok(vec![known.ok_or_else(unknown)?])
+}
+
+/// Which hierarchies are asked for.
 pub fn view(value: &OsStr) -> Result<CgroupView, Failure> {
     match value.to_str() {
         Some("auto") => Ok(CgroupView::Auto),
@@ -190,14 +273,12 @@ impl Options {
                 name => return Err(failure(format!("--bundle {name}: want one of {}", BUNDLES.join(", ")))),
             },
             "--operation" => {
-                let known = Operation::ALL.into_iter().find(|known| value == known.name());
-                let unknown =
-                    || failure(format!("--operation {}: no such operation\n\n{USAGE}", value.display()));
-                self.operations.push(known.ok_or_else(unknown)?);
+                self.operations.extend(named(&Operation::ALL, Operation::name, value, flag)?);
             }
-            "--rounds" => self.rounds = count(value, flag)?.max(1),
-            "--growth-rounds" => self.growth_rounds = count(value, flag)?.max(1),
-            "--warm-up" => self.warm_up = count(value, flag)?,
+            "--growth" => self.growth.extend(named(&Growth::ALL, Growth::name, value, flag)?),
+            "--rounds" => self.rounds.counted = count(value, flag)?.max(1),
+            "--growth-rounds" => self.growth_rounds.counted = count(value, flag)?.max(1),
+            "--warm-up" => self.rounds.warm_up = count(value, flag)?,
             "--cgroup-view" => self.view = view(value)?,
             "--seccomp" => self.seccomp = Some(value.into()),
             "--json" => self.json = Some(std::path::absolute(value)?),
@@ -214,13 +295,13 @@ impl Options {
         if self.contenders.is_empty() {
             self.contenders = default_contenders(own);
         }
-        if self.operations.is_empty() {
+        if self.operations.is_empty() && self.growth.is_empty() {
             self.operations = Operation::ALL.to_vec();
         }
         if self.bundles.is_empty() {
             self.bundles = BUNDLES.map(str::to_owned).to_vec();
         }
-        if self.growth && !self.bundles.iter().any(|name| name == "plain") {
+        if !self.growth.is_empty() && !self.bundles.iter().any(|name| name == "plain") {
             return Err(failure("--growth: wants the plain bundle too"));
         }
         let floor = sibling(own, "floor");
@@ -249,11 +330,10 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         contenders: Vec::new(),
         operations: Vec::new(),
         bundles: Vec::new(),
-        rounds: 30,
-        warm_up: 3,
+        rounds: Rounds { warm_up: 3, counted: 30 },
         view: CgroupView::Auto,
-        growth: false,
-        growth_rounds: 9,
+        growth: Vec::new(),
+        growth_rounds: Rounds { warm_up: 0, counted: 9 },
         resources: false,
         seccomp: None,
         json: None,
@@ -271,7 +351,6 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
                 return Ok(None);
             }
             "--with-resources" => options.resources = true,
-            "--growth" => options.growth = true,
             _ => match flag.split_once('=') {
                 Some((name, value)) if flag.starts_with("--") => options.set(name, OsStr::new(value))?,
                 _ => {

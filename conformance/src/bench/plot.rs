@@ -14,7 +14,7 @@ const ROW: f64 = 26.0;
 const HEADING: f64 = 34.0;
 const AXIS: f64 = 62.0;
 
-const STYLE: &str = "\
+pub const STYLE: &str = "\
 text{font:13px sans-serif;fill:#1f2328}.s{font-size:11px;fill:#59636e}.h{font-weight:bold}.e{text-anchor:end}\
 .m{text-anchor:middle}.bg{fill:#fff}.bar{fill:#9aa7b4}.own{fill:#2f81d6}.grid{stroke:#d1d9e0}\
 .w{stroke:#1f2328;stroke-width:1.5}\
@@ -22,12 +22,12 @@ text{font:13px sans-serif;fill:#1f2328}.s{font-size:11px;fill:#59636e}.h{font-we
 .own{fill:#4493f8}.grid{stroke:#3d444d}.w{stroke:#f0f6fc}}";
 
 /// Text that may stand in XML.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The step between two lines of the grid: 1, 2 or 5 times a power of ten, four to ten of them below `limit`.
-fn step(limit: f64) -> f64 {
+pub fn step(limit: f64) -> f64 {
     let power = 10_f64.powf(limit.log10().floor());
     let times = limit / power;
     power

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::growth::Held;
+use super::growth::{Held, Memory};
 use super::options::Options;
 use super::trace::Counts;
-use super::{Figures, Series, Table};
+use super::{Figures, Group, Series, Table};
 
 /// Order statistics of a series, in milliseconds.
 pub struct Summary {
@@ -50,6 +50,47 @@ fn times(out: &mut String, table: &Table) {
             series.name, own.median, own.quartile, own.upper, own.minimum
         );
     }
+    for (name, words) in &table.dropped {
+        let _ = writeln!(out, "| {name} | {} | | | |{}", absent(words), " |".repeat(table.series.len()));
+    }
+}
+
+/// The cell of what could not be measured.
+fn absent(words: &str) -> String {
+    format!("n/a: {}", words.replace('|', "\\|"))
+}
+
+/// One table for all sizes: first quartiles, and how the last compares to the first.
+fn growth(out: &mut String, group: &Group) {
+    let heads: String = group.sizes.iter().map(|size| format!(" {size} |")).collect();
+    let _ = writeln!(out, "| |{heads} last ÷ first |\n|---|{}--:|", "--:|".repeat(group.sizes.len()));
+    let mut names: Vec<&str> = Vec::new();
+    for table in &group.tables {
+        let of = table.series.iter().map(|series| &series.name).chain(table.dropped.iter().map(|one| &one.0));
+        for name in of {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    for name in names {
+        let quartile = |table: &Table| {
+            let series = table.series.iter().find(|series| series.name == name)?;
+            Some(summary(series).quartile)
+        };
+        let cells: String = group
+            .tables
+            .iter()
+            .map(|table| {
+                let why = table.dropped.iter().find(|one| one.0 == name).map_or("", |one| one.1.as_str());
+                quartile(table)
+                    .map_or_else(|| format!(" {} |", absent(why)), |time| format!(" {time:.2} ms |"))
+            })
+            .collect();
+        let ends = group.tables.first().and_then(quartile).zip(group.tables.last().and_then(quartile));
+        let ratio = ends.map_or_else(String::new, |(first, last)| format!("{:.2}", last / first));
+        let _ = writeln!(out, "| {name} |{cells} {ratio} |");
+    }
 }
 
 fn counts(out: &mut String, table: &Table) {
@@ -84,7 +125,8 @@ fn circumstances(out: &mut String, options: &Options, facts: &[String]) {
         "- {} rounds after {} to warm up, interleaved, in rotating order; wall time from posix_spawn to the end.\n\
          - Ratios are of first quartiles.  Counts come from one run more under ptrace, without the container's own \
          program; peak RSS is the VmHWM of the runtime's first process, and of the largest of all.",
-        options.rounds, options.warm_up
+        options.rounds.counted,
+        options.rounds.warm_up + 1
     );
     for contender in options.contenders.iter().filter(|contender| !contender.global.is_empty()) {
         let words: Vec<_> = contender.global.iter().map(|word| word.to_string_lossy()).collect();
@@ -99,61 +141,103 @@ fn figures(out: &mut String, table: &Table) {
     if table.series.iter().any(|series| series.counts.is_some()) {
         counts(out, table);
     }
-    for (name, words) in &table.dropped {
-        let _ = writeln!(out, "\n{name} cannot run this bundle here: {words}");
-    }
 }
 
-/// What created containers hold.
+/// What containers hold.
 fn held(out: &mut String, figures: &Figures) {
-    if figures.held.is_empty() {
-        return;
-    }
     out.push_str(
-        " Memory of a container that waits for `start`\n\n\
-         The mean of 16.  What runs costs no more than its own program, with all of these: none leaves a process beside it.\n\n\
-         | | its own (USS) | its share (PSS) |\n|---|--:|--:|\n",
+        " Memory of containers\n\n\
+         The mean of 16 containers' processes: those that wait for `start`, which are the runtime's still, and those that run, \
+         which are the program's alone. No runtime here leaves a process beside them.\n\n\
+         | | created: its own (USS) | its share (PSS) | running: its own (USS) | its share (PSS) |\n|---|--:|--:|--:|--:|\n",
     );
     for one in &figures.held {
         let _ = match &one.held {
-            Ok((uss, pss)) => writeln!(out, "| {} | {uss} KiB | {pss} KiB |", one.name),
-            Err(words) => writeln!(out, "| {} | n/a: {words} | |", one.name),
+            Ok([created, running]) => writeln!(
+                out,
+                "| {} | {} KiB | {} KiB | {} KiB | {} KiB |",
+                one.name, created.uss, created.pss, running.uss, running.pss
+            ),
+            Err(words) => writeln!(out, "| {} | {} | | | |", one.name, absent(words)),
         };
     }
+}
+
+/// Why orlop is behind where it has been looked into: the beginning of a row, and the reason.
+const REASONS: [(&str, &str); 0] = [];
+
+/// Our value beside another's; of times with their third quartiles.
+struct Compared {
+    name: String,
+    value: f64,
+    upper: Option<f64>,
+}
+
+/// The rows of one comparison in which a runtime other than ours has less, with the reason.
+fn behind_in(what: &str, all: &[Compared]) -> Vec<String> {
+    let ours = |one: &&Compared| one.name.starts_with("orlop");
+    let Some(own) = all.iter().find(ours) else { return Vec::new() };
+    let peers = all.iter().filter(|one| !ours(one) && one.name != "floor" && one.value < own.value);
+    peers
+        .map(|peer| {
+            let known = REASONS.iter().find(|(row, _)| what.starts_with(row)).map(|(_, reason)| *reason);
+            let reason = match peer.upper {
+                _ if known.is_some() => known.unwrap_or_default(),
+                Some(upper) if upper >= own.value => {
+                    "no difference that can be told: the middle halves of the two overlap"
+                }
+                _ => "the reason has not been found yet",
+            };
+            format!("{what}: orlop {:.2}, {} {:.2}: {reason}", own.value, peer.name, peer.value)
+        })
+        .collect()
 }
 
 /// Every comparison in which a runtime other than ours has less.
 fn behind(figures: &Figures) -> Vec<String> {
-    let ours = |name: &str| name.starts_with("orlop");
     let mut rows = Vec::new();
-    let mut compare = |what: &str, values: &[(&str, f64)]| {
-        let Some((_, own)) = values.iter().find(|(name, _)| ours(name)) else { return };
-        let peers = values.iter().filter(|(name, value)| !ours(name) && *name != "floor" && value < own);
-        rows.extend(peers.map(|(name, value)| format!("{what}: orlop {own:.2}, {name} {value:.2}")));
-    };
     for table in figures.tables.iter().chain(figures.groups.iter().flat_map(|group| &group.tables)) {
         let what = format!("`{}`, {}", table.operation.name(), table.bundle);
-        let times: Vec<_> =
-            table.series.iter().map(|series| (series.name.as_str(), summary(series).quartile)).collect();
-        compare(&format!("{what}, milliseconds"), &times);
-        let counts = |of: fn(&Counts) -> u64| -> Vec<(&str, f64)> {
-            let counted = |series: &'_ Series| series.counts.as_ref().map(of);
-            #[allow(clippy::cast_precision_loss, reason = "counts are small")]
-            let value = |series| counted(series).map(|count| count as f64);
-            table.series.iter().filter_map(|series| Some((series.name.as_str(), value(series)?))).collect()
+        let time = |series: &Series| {
+            let times = summary(series);
+            Compared { name: series.name.clone(), value: times.quartile, upper: Some(times.upper) }
         };
-        compare(&format!("{what}, system calls"), &counts(|counts| counts.calls));
-        compare(&format!("{what}, processes"), &counts(|counts| counts.processes));
-        compare(&format!("{what}, peak RSS in KiB"), &counts(|counts| counts.rss));
+        let times: Vec<Compared> = table.series.iter().map(time).collect();
+        rows.extend(behind_in(&format!("{what}, milliseconds"), &times));
+        let mut count = |unit: &str, of: fn(&Counts) -> u64| {
+            let counted = table
+                .series
+                .iter()
+                .filter_map(|series| Some(plainly(&series.name, series.counts.as_ref().map(of)?)));
+            rows.extend(behind_in(&format!("{what}, {unit}"), &counted.collect::<Vec<_>>()));
+        };
+        count("system calls", |counts| counts.calls);
+        count("processes", |counts| counts.processes);
+        count("threads", |counts| counts.threads);
+        count("programs executed", |counts| counts.execs);
+        count("peak RSS in KiB", |counts| counts.rss);
+        count("largest process in KiB", |counts| counts.largest_rss);
     }
-    #[allow(clippy::cast_precision_loss, reason = "KiB of one process")]
-    let held: Vec<_> = figures
-        .held
-        .iter()
-        .filter_map(|one| Some((one.name.as_str(), one.held.as_ref().ok()?.0 as f64)))
-        .collect();
-    compare("memory of a created container, USS in KiB", &held);
+    for (at, what) in ["created", "running"].into_iter().enumerate() {
+        let mut held = |unit: &str, of: fn(Memory) -> u64| {
+            let known = figures
+                .held
+                .iter()
+                .filter_map(|one| Some(plainly(&one.name, of(*one.held.as_ref().ok()?.get(at)?))));
+            rows.extend(behind_in(
+                &format!("memory of a {what} container, {unit} in KiB"),
+                &known.collect::<Vec<_>>(),
+            ));
+        };
+        held("USS", |memory| memory.uss);
+        held("PSS", |memory| memory.pss);
+    }
     rows
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of one run are small")]
+fn plainly(name: &str, value: u64) -> Compared {
+    Compared { name: name.to_owned(), value: value as f64, upper: None }
 }
 
 /// What follows the tables of the operations.
@@ -162,6 +246,11 @@ fn rest(out: &mut String, figures: &Figures, heading: &str, pictures: bool) {
         let _ = writeln!(out, "\n{heading} {}\n\n{}", group.title, group.prose);
         if pictures {
             let _ = writeln!(out, "\n![{}](benchmarks/{}.svg)", group.title.replace('`', ""), group.file);
+        }
+        if !group.sizes.is_empty() {
+            out.push('\n');
+            growth(out, group);
+            continue;
         }
         for table in &group.tables {
             let _ = write!(out, "\n{heading}#");
@@ -240,16 +329,20 @@ pub fn json(options: &Options, facts: &[String], figures: &Figures) -> String {
         })
     };
     let held = |one: &Held| match &one.held {
-        Ok((uss, pss)) => json!({ "name": one.name, "uss": uss, "pss": pss }),
+        Ok([created, running]) => json!({
+            "name": one.name,
+            "created": { "uss": created.uss, "pss": created.pss },
+            "running": { "uss": running.uss, "pss": running.pss },
+        }),
         Err(words) => json!({ "name": one.name, "error": words }),
     };
     let value = json!({
-        "rounds": options.rounds,
-        "warm_up": options.warm_up,
+        "rounds": options.rounds.counted,
+        "warm_up": options.rounds.warm_up + 1,
         "facts": facts,
         "tables": figures.tables.iter().map(table).collect::<Vec<_>>(),
         "growth": figures.groups.iter().flat_map(|group| &group.tables).map(table).collect::<Vec<_>>(),
-        "created_kib": figures.held.iter().map(held).collect::<Vec<_>>(),
+        "memory_kib": figures.held.iter().map(held).collect::<Vec<_>>(),
     });
     format!("{value:#}\n")
 }

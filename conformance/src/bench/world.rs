@@ -270,19 +270,38 @@ impl World {
             return None;
         }
         let id = self.new_id();
-        let idle = self.directory.join(idle(bundle));
-        let make = ["create", "--bundle", &idle.to_string_lossy()];
-        let on = |words: &[&str]| self.command_on(contender, words, &id);
-        let (create, start, delete) = (on(&make), on(&["start"]), on(&["delete", "--force"]));
-        let mut exec = on(&["exec"]);
-        exec.words.push(c"/bin/true".to_owned());
-        let (before, timed, after) = match operation {
-            Operation::Run | Operation::Create => (vec![], create, vec![delete]),
-            Operation::Start => (vec![create], start, vec![delete]),
-            Operation::Exec => (vec![create, start], exec, vec![delete]),
-            Operation::Delete => (vec![create, start], delete, vec![]),
+        let step = |word: &str| self.step(contender, bundle, word, &id);
+        let (create, start, delete) = (step("create"), step("start"), step("delete"));
+        let timed = step(operation.name());
+        let (before, after) = match operation {
+            Operation::Run | Operation::Create => (vec![], vec![delete]),
+            Operation::Start => (vec![create], vec![delete]),
+            Operation::Delete => (vec![create, start], vec![]),
+            Operation::Exec | Operation::State | Operation::List | Operation::Kill => {
+                (vec![create, start], vec![delete])
+            }
+            Operation::Pause => (vec![create, start], vec![step("resume"), delete]),
+            Operation::Resume => (vec![create, start, step("pause")], vec![delete]),
         };
         Some(Round { before, timed, after })
+    }
+
+    /// One command in the life of a container that sleeps.
+    fn step(&self, contender: &Contender, bundle: &str, word: &str, id: &str) -> Command {
+        let idle = self.idle_bundle(bundle);
+        let mut command = match word {
+            "create" => self.command_on(contender, &["create", "--bundle", &idle.to_string_lossy()], id),
+            "delete" => self.command_on(contender, &["delete", "--force"], id),
+            _ => self.command_on(contender, &[word], id),
+        };
+        match word {
+            "exec" => command.words.push(c"/bin/true".to_owned()),
+            "kill" => command.words.push(c"KILL".to_owned()),
+            // Of all that there are.
+            "list" => drop(command.words.pop()),
+            _ => {}
+        }
+        command
     }
 
     /// A file for a program's words on standard error.
