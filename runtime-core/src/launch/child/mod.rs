@@ -365,7 +365,9 @@ impl Context<'_> {
             steps.map(|s| if let ChildStep::PreserveFds { count } = s { *count } else { 0 }).max();
         let first = 3i32.saturating_add_unsigned(preserved.unwrap_or(0));
         for fd in self.keep {
-            if fd.0 >= first && *fd != self.sync && Some(*fd) != self.listener {
+            // Those by which it has entered its cgroups are closed, and their numbers may be others' by now.
+            let kept = *fd == self.sync || Some(*fd) == self.listener || self.task_files.contains(fd);
+            if fd.0 >= first && !kept {
                 sys::close(*fd);
             }
         }
