@@ -3,6 +3,8 @@
 //! Nothing here knows how a container is made: every command translates its flags into calls of the engine, and the
 //! engine's answers into runc's output, log lines and exit statuses.
 
+#![cfg_attr(not(test), no_main)]
+
 mod args;
 mod commands;
 mod console;
@@ -19,11 +21,12 @@ mod socket;
 mod time;
 mod trace;
 
-use std::env;
-use std::process::ExitCode;
+#[cfg(not(test))]
+orlop_core::program!(start);
 
-fn main() -> ExitCode {
-    let mut args = env::args_os();
+#[cfg_attr(test, allow(dead_code))] // the tests are a program of their own
+fn start() -> u8 {
+    let mut args = std::env::args_os();
     let program = program::name(args.next());
-    ExitCode::from(program::run(&program, args.collect()))
+    program::run(&program, args.collect())
 }

@@ -221,3 +221,22 @@ fn a_terminal_and_a_console_socket_need_each_other() {
     let output = scratch.run("--root state create --console-socket none c1");
     assert!(stderr(&output).contains("cannot connect to none: no such file"), "{}", stderr(&output));
 }
+
+/// A descriptor that the caller has closed is filled, or the next file that is opened would get the messages.
+#[test]
+fn a_closed_standard_error_is_no_other_file() {
+    let scratch = Scratch::new("closed");
+    let said = |redirection: &str, log: &str| {
+        let script = format!("exec \"$0\" --log {log} bogus 2>{redirection}");
+        let orlop = scratch.orlop();
+        let status = Command::new("sh")
+            .args(["-c", &script])
+            .arg(orlop.get_program())
+            .current_dir(&scratch.0)
+            .status();
+        assert_eq!(status.unwrap().code(), Some(3), "{redirection}");
+        fs::read_to_string(scratch.0.join(log)).unwrap().lines().count()
+    };
+    assert_eq!(said("/dev/null", "open"), 1);
+    assert_eq!(said("&-", "closed"), 1);
+}
