@@ -33,6 +33,7 @@ impl Foreground {
     /// # Errors
     /// poll(2) fails, for want of memory.
     pub fn serve(&mut self, pidfd: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+        orlop_core::protect::release_own_mount();
         loop {
             let ready = self.wait(pidfd)?;
             if !ready.signals.is_empty() {

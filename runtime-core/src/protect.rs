@@ -32,6 +32,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 const EXE: &CStr = c"/proc/self/exe";
 /// `statfs(2)`: memory files are on a tmpfs.
@@ -95,6 +96,36 @@ pub fn reexec_if_needed() -> Result<(), ProtectError> {
     }
     let copy = sealed_copy()?;
     Err(failed("run the copy in memory")(sys::fexecve(Fd::from(&copy), &args, &env)))
+}
+
+/// The descriptor of the mount that this program runs from, and that it holds by itself; 0 for none.
+static OWN_MOUNT: AtomicI32 = AtomicI32::new(0);
+
+/// Takes charge of the mount that the program's entry point has made (`sys/entry.rs`): it could not be close-on-exec, since the
+/// program was still to be executed from it.  For [`program!`](crate::program).
+#[doc(hidden)]
+pub fn keep_own_mount() {
+    // The kernel's name for what was executed by its descriptor.
+    let name = sys::executed_as().and_then(|name| name.to_bytes().strip_prefix(b"/dev/fd/"));
+    let number = name.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+    let Some(number) = number.filter(|number| *number > 2) else { return };
+    // Who executes us by a descriptor of their own may mean it to stay; that leads to no mount of the program alone.
+    if sys::fstat(Fd(number)).is_ok_and(|stat| stat.mount_root && !stat.is_dir()) {
+        let _ = sys::set_close_on_exec(Fd(number));
+        OWN_MOUNT.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Gives up what this program still holds of the mount that protects it, which it needs no more once it runs.
+///
+/// The kernel takes the mount down then, for which it waits for all processors (a grace period of RCU, 40 to 100 µs and more on a
+/// busy machine).  So it is best done while there is nothing to do but wait, as while a container's program runs; left undone, the
+/// end of this program does it.  Another process that was cloned and has not executed anything holds the mount too.
+pub fn release_own_mount() {
+    match OWN_MOUNT.swap(0, Ordering::Relaxed) {
+        0 => {}
+        number => sys::close(Fd(number)),
+    }
 }
 
 fn open_exe(flags: i32) -> Result<OwnedFd, ProtectError> {

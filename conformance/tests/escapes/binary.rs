@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use conformance::harness::{Container, eventually, require_root, runtime_path};
+use conformance::harness::{Container, beyond_runc, eventually, require_root, runtime_path};
 use serde_json::json;
 
 use crate::breach;
@@ -97,6 +97,32 @@ fn the_binary_as_entry_point_cannot_be_overwritten() {
     fs::write(attacker.rootfs("enough"), "").expect("our own directory");
     eventually("the attacker has ended", || read().contains("opened "));
     assert_unchanged(&copy, &before, &read());
+}
+
+/// The mount that protects the binary is held over an execve: nobody is handed it, and it is given up once the program runs.
+#[test]
+fn the_mount_that_protects_the_binary_goes_no_further() {
+    if !require_root() || beyond_runc("it protects its binary otherwise") {
+        return;
+    }
+    // What is at the root of a mount that is attached nowhere has this name.
+    const MOUNT: &str = "-> /";
+    let mut container = Container::new();
+    container.args(&["probe", "trap", "TERM"]);
+    let seen = container.directory().join("seen");
+    let look = format!("ls -l /proc/$$/fd >{}", seen.display());
+    container.config["hooks"]["createRuntime"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", look]}]);
+    let run = container.spawn(&["run", &container.id]);
+    eventually("the program runs", || run.stdout().contains("ready"));
+    let hook = fs::read_to_string(seen).expect("the hook has looked");
+    assert!(hook.contains(" 0 -> ") && !hook.lines().any(|line| line.ends_with(MOUNT)), "{hook}");
+    let directory = PathBuf::from(format!("/proc/{}/fd", run.pid()));
+    eventually("the mount is given up", || {
+        let mut descriptors = fs::read_dir(&directory).expect("a process of ours").flatten();
+        !descriptors.any(|fd| fs::read_link(fd.path()).is_ok_and(|name| name == Path::new("/")))
+    });
+    container.kill("TERM").ok();
+    run.wait().ok();
 }
 
 /// The attack is one: it overwrites an ordinary program that is executed in the container.

@@ -21,6 +21,7 @@ macro_rules! program {
         #[unsafe(no_mangle)]
         extern "C" fn main() -> ::core::ffi::c_int {
             $crate::sys::start_program();
+            $crate::protect::keep_own_mount();
             ::std::process::exit(i32::from($main()))
         }
     };
@@ -81,4 +82,22 @@ fn ignore_signal(signal: i32) -> Result<()> {
         )
     }
     .map(drop)
+}
+
+/// The name by which the kernel was asked to execute this program (`AT_EXECFN` of `getauxval(3)`).
+#[must_use]
+pub fn executed_as() -> Option<&'static CStr> {
+    // SAFETY: getauxval only reads the auxiliary vector of this process.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    // SAFETY: where it is not 0, it is the address of a C string that the kernel has put above the stack, which stays as it is.
+    (name != 0).then(|| unsafe { CStr::from_ptr(name as *const libc::c_char) })
+}
+
+/// Makes `fd` close-on-exec.
+///
+/// # Errors
+/// Those of `fcntl(2)`.
+pub fn set_close_on_exec(fd: Fd) -> Result<()> {
+    // SAFETY: F_SETFD passes its argument by value.
+    unsafe { call!(Call::Fcntl, SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }.map(drop)
 }
