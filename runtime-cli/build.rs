@@ -10,5 +10,12 @@ fn main() {
         let order = std::path::absolute("hot-functions.txt").expect("a working directory");
         println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={}", order.display());
         println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+        // Which of them fit, scripts/check-hot-functions finds out from the linker's map, since the program itself is stripped.
+        if std::env::var("PROFILE").as_deref() == Ok("release") {
+            let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+            let beside_the_program = out.ancestors().nth(3).expect("release/build/orlop-HASH/out");
+            let map = beside_the_program.join("orlop.map");
+            println!("cargo:rustc-link-arg-bin=orlop=-Wl,--no-demangle,-Map={}", map.display());
+        }
     }
 }
