@@ -1,6 +1,7 @@
 //! The one place where the shim waits.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use orlop_core::sys;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -84,6 +85,15 @@ impl Poller {
     /// Waits no more.
     pub fn remove(&self, fd: impl AsFd) {
         let _ = self.0.delete(fd);
+    }
+
+    /// Waits until something happens, for ever when `timeout` is `None`, with as little memory as may be; [`wait`](Self::wait) tells
+    /// what it was.
+    ///
+    /// # Errors
+    /// Those of `ppoll(2)` but `EINTR`.
+    pub fn rest(&self, timeout: Option<Duration>) -> sys::Result<()> {
+        sys::rest(self.0.0.as_fd(), timeout)
     }
 
     /// Waits until something happens, for ever when `timeout` is `None`; what happened goes to `events`.

@@ -8,21 +8,21 @@ use crate::{address, logger};
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::Mode;
-use orlop_core::sys::Reason;
-use std::os::fd::{AsFd, OwnedFd};
+use orlop_core::sys::{self, Reason};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// The socket that `start` has left as standard input.
 fn listener() -> Result<OwnedFd, String> {
     let failed = |what: &str, e: &dyn std::fmt::Display| format!("{what}: {e}");
-    let stdin = std::io::stdin();
-    let listens = getsockopt(&stdin.as_fd(), sockopt::AcceptConn);
+    // Not the standard library's, which would keep a buffer for what is never read.
+    let stdin = sys::standard_input();
+    let listens = getsockopt(&stdin, sockopt::AcceptConn);
     if listens != Ok(true) {
         return Err("serve: standard input is no listening socket; containerd calls `start`".to_owned());
     }
-    let listener =
-        stdin.as_fd().try_clone_to_owned().map_err(|e| failed("keep the socket", &Reason::of(&e)))?;
+    let listener = stdin.try_clone_to_owned().map_err(|e| failed("keep the socket", &Reason::of(&e)))?;
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
     let null = null.map_err(|e| failed("open /dev/null", &Reason::from(e)))?;
     nix::unistd::dup2_stdin(&null).map_err(|e| failed("let go of standard input", &Reason::from(e)))?;
@@ -61,7 +61,7 @@ fn run(args: &Args, listener: OwnedFd) -> Result<(), String> {
     let failed = |e: nix::Error| format!("serve: {}", Reason::from(e));
     let poller = Rc::new(Poller::new().map_err(failed)?);
     // Threads come and go: memory for each of its own kind would stay.
-    orlop_core::sys::share_memory_among_threads();
+    sys::share_memory_among_threads();
     let shim = Shim::new(poller, &args.namespace, &containerd).map_err(failed)?;
     Server::new(shim, listener).and_then(Server::run).map_err(failed)
 }

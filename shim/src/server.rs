@@ -84,13 +84,19 @@ impl Server {
         // A child may have ended before its end could be heard of.
         self.shim.reap();
         while !self.is_over() {
+            if self.is_quiet() {
+                self.trim = None;
+                poller.rest(self.timeout()).map_err(|e| Errno::from_raw(e.errno))?;
+            }
             poller.wait(self.timeout(), &mut events)?;
             for (token, flags) in events.iter().copied() {
                 self.handle(token, flags);
             }
             self.shim.publisher.flush();
             self.send_answers();
-            self.tidy(!events.is_empty());
+            if !events.is_empty() {
+                self.trim = Some(Instant::now() + QUIET);
+            }
         }
         Ok(())
     }
@@ -101,13 +107,8 @@ impl Server {
     }
 
     /// Memory that a burst of calls has taken goes back when it is over; after that nothing wakes the shim.
-    fn tidy(&mut self, busy: bool) {
-        if busy {
-            self.trim = Some(Instant::now() + QUIET);
-        } else if self.trim.is_some_and(|at| Instant::now() >= at) {
-            sys::trim_memory();
-            self.trim = None;
-        }
+    fn is_quiet(&self) -> bool {
+        self.trim.is_some_and(|at| Instant::now() >= at)
     }
 
     fn is_over(&mut self) -> bool {

@@ -91,7 +91,7 @@ impl Shim {
 
     /// The task of this id.
     pub(crate) fn task(&mut self, id: &str) -> Result<&mut Task, Status> {
-        self.tasks.get_mut(id).ok_or_else(|| not_found("container not created"))
+        self.tasks.get_mut(id).map(Box::as_mut).ok_or_else(|| not_found("container not created"))
     }
 
     fn proc(&mut self, id: &str, exec_id: &str) -> Result<&mut Proc, Status> {
@@ -167,7 +167,7 @@ impl Shim {
             shares_pids: created.shares_pids,
             io_owner: options.io_owner,
         };
-        self.tasks.insert(request.id.clone(), task);
+        self.tasks.insert(request.id.clone(), Box::new(task));
         self.know(pid, &request.id, "");
         self.watch_oom(&request.id);
         self.publish_create(request, pid);
@@ -313,7 +313,7 @@ impl Shim {
         };
         let exec_id = request.exec_id;
         let proc = Proc { exec_id: exec_id.clone(), stdio, spec: Some(process), ..Proc::default() };
-        task.execs.insert(exec_id.clone(), proc);
+        task.execs.insert(exec_id.clone(), Box::new(proc));
         self.publish("/tasks/exec-added", "TaskExecAdded", &TaskExecAdded { container_id: id, exec_id });
         now(&Empty {})
     }
@@ -378,7 +378,7 @@ impl Shim {
         if !request.exec_id.is_empty() {
             let proc = self.task(&request.id)?.execs.remove(&request.exec_id).unwrap_or_default();
             let response = deleted(&proc);
-            self.detach(proc);
+            self.detach(*proc);
             return now(&response);
         }
         self.delete_task(ticket, request.id)
@@ -424,7 +424,7 @@ impl Shim {
         let response = deleted(&task.init);
         for proc in task.execs.into_values() {
             self.answer_waiters(&proc);
-            self.detach(proc);
+            self.detach(*proc);
         }
         self.detach(task.init);
         let event = TaskDelete {

@@ -27,7 +27,7 @@ pub struct Shim {
     /// What it waits for.
     pub poller: Rc<Poller>,
     /// Its containers.
-    pub tasks: BTreeMap<String, Task>,
+    pub tasks: BTreeMap<String, Box<Task>>,
     /// The ids of those that are being made.
     pub creating: BTreeSet<String>,
     /// What threads are at.
@@ -194,7 +194,7 @@ impl Shim {
     /// A connection is gone, and with it those who waited.
     pub fn forget_waiters(&mut self, connection: u64) {
         for task in self.tasks.values_mut() {
-            for proc in std::iter::once(&mut task.init).chain(task.execs.values_mut()) {
+            for proc in std::iter::once(&mut task.init).chain(task.execs.values_mut().map(Box::as_mut)) {
                 proc.waiters.retain(|ticket| ticket.connection != connection);
             }
         }

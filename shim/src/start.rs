@@ -6,6 +6,7 @@ use crate::args::Args;
 use crate::options::Options;
 use crate::wire::Message;
 use orlop_core::sys::{self, Reason};
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -17,6 +18,12 @@ use std::process::{Child, Command, Stdio};
 const MAX_INPUT: u64 = 10 << 20;
 /// Debug, in the log levels of the bootstrap protocol; what is below tells more.
 const LOG_LEVEL_DEBUG: i32 = -4;
+
+/// Settings of the C library in the shim, which the library takes from its environment alone (`Tunables` in glibc's manual).
+///
+/// No caches of freed memory for each thread and size: what is in them counts as in use, keeps the pages around it, and only grows
+/// until all are full, after hundreds of calls.  Of the stacks of threads that have ended two are kept, and not forty megabytes' worth.
+const TUNABLES: &str = "glibc.malloc.tcache_count=0:glibc.pthread.stack_cache_size=2228224";
 
 /// The form in which containerd wants the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +114,18 @@ fn spawn(args: &Args, call: &Call, listener: OwnedFd) -> Result<Child, String> {
     if !call.ttrpc_address.is_empty() {
         command.env("TTRPC_ADDRESS", &call.ttrpc_address);
     }
+    command.env("GLIBC_TUNABLES", tunables(std::env::var_os("GLIBC_TUNABLES").unwrap_or_default()));
     command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map_err(|e| format!("start the shim: {}", Reason::of(&e)))
+}
+
+/// Those that are set, and ours after them, which wins.
+fn tunables(mut set: OsString) -> OsString {
+    if !set.is_empty() {
+        set.push(":");
+    }
+    set.push(TUNABLES);
+    set
 }
 
 /// Where containerd is configured so (`sched_core`, told by `SCHED_CORE`): the shim and its containers share cores with each other
@@ -226,6 +243,13 @@ mod tests {
         let new = understand(&args(), &params.encode(), max).unwrap();
         assert_eq!((new.form, new.options, new.debug), (Form::Message, Some(options()), true));
         assert_eq!((new.ttrpc_address.as_str(), new.socket_dir.as_deref()), ("/t", Some("/s")));
+    }
+
+    #[test]
+    fn settings_of_the_c_library_are_kept_and_ours_come_last() {
+        assert_eq!(tunables(OsString::new()), TUNABLES);
+        let both = format!("glibc.malloc.check=3:{TUNABLES}");
+        assert_eq!(tunables("glibc.malloc.check=3".into()), OsString::from(both));
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub struct Task {
     /// Its first process.
     pub init: Proc,
     /// The others.
-    pub execs: BTreeMap<String, Proc>,
+    pub execs: BTreeMap<String, Box<Proc>>,
     /// Its processes are frozen.
     pub paused: bool,
     /// The end of its first process does not end the others.
@@ -141,12 +141,12 @@ impl Task {
     /// A process by its exec id; the first one's is empty.
     #[must_use]
     pub fn proc(&self, exec_id: &str) -> Option<&Proc> {
-        if exec_id.is_empty() { Some(&self.init) } else { self.execs.get(exec_id) }
+        if exec_id.is_empty() { Some(&self.init) } else { self.execs.get(exec_id).map(Box::as_ref) }
     }
 
     /// As [`Task::proc`].
     pub fn proc_mut(&mut self, exec_id: &str) -> Option<&mut Proc> {
-        if exec_id.is_empty() { Some(&mut self.init) } else { self.execs.get_mut(exec_id) }
+        if exec_id.is_empty() { Some(&mut self.init) } else { self.execs.get_mut(exec_id).map(Box::as_mut) }
     }
 
     /// Where its root file system is mounted.

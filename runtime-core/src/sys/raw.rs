@@ -54,6 +54,20 @@ pub(super) unsafe fn syscall6(n: i64, a: [usize; 6]) -> i64 {
     ret
 }
 
+/// Where the stack of the calling thread ends at this moment, in the function that it is inlined into.
+#[inline(always)]
+pub(super) fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: a register is read, and nothing else happens.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        core::arch::asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("Orlop supports x86_64 and aarch64");
 
