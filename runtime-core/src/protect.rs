@@ -88,10 +88,7 @@ pub fn reexec_if_needed() -> Result<(), ProtectError> {
         Shield::None => {}
     }
     let (args, env) = (StringVector::new(args()), StringVector::new(environment()));
-    // Without the right to mount, or on an older kernel, the copy in memory serves.
-    if let Ok(tree) = read_only_mount(&exe)
-        && shield(&tree)? != Shield::None
-    {
+    if let Some(tree) = protected_tree(&exe) {
         let _ = sys::fexecve(Fd::from(&tree), &args, &env);
     }
     let copy = sealed_copy()?;
@@ -126,6 +123,21 @@ pub fn release_own_mount() {
         0 => {}
         number => sys::close(Fd(number)),
     }
+}
+
+/// This program as a file that cannot be written, to be executed by descriptor; `None` when it runs from such a file already.
+///
+/// For a program that starts no container and enters none, but starts itself once more for that: its second run then need not
+/// protect itself by a third.
+///
+/// # Errors
+/// When there is no such file and none can be made.
+pub fn protected_program() -> Result<Option<OwnedFd>, ProtectError> {
+    let exe = open_exe(libc::O_PATH)?;
+    if shield(&exe)? != Shield::None {
+        return Ok(None);
+    }
+    protected_tree(&exe).map_or_else(sealed_copy, Ok).map(Some)
 }
 
 fn open_exe(flags: i32) -> Result<OwnedFd, ProtectError> {
@@ -173,6 +185,12 @@ fn belongs_to_root_and_we_do_not(file: &OwnedFd) -> Result<bool, ProtectError> {
     let stat = sys::fstat(Fd::from(file)).map_err(failed("look at it"))?;
     let roots = stat.uid == 0 && stat.mode & WRITABLE_BY_OTHERS == 0;
     Ok(roots && sys::permitted_capabilities().map_err(failed("read our capabilities"))? == 0)
+}
+
+/// Without the right to mount, or on an older kernel, there is none, and the copy in memory serves.
+fn protected_tree(exe: &OwnedFd) -> Option<OwnedFd> {
+    let tree = read_only_mount(exe).ok()?;
+    (shield(&tree).ok()? != Shield::None).then_some(tree)
 }
 
 /// A read-only copy of the mount of `exe`, whose root is that file and which is attached nowhere.

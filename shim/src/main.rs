@@ -40,8 +40,9 @@ containerd calls it; put it, or a link to it, on containerd's PATH and name the 
 /// What goes to standard output, or why it failed.
 fn run() -> Result<Vec<u8>, String> {
     let args = Args::parse(std::env::args_os().skip(1))?;
-    if matches!(args.action, Action::Start | Action::Delete | Action::Serve) {
-        // Before anything else: the program runs anew.
+    if matches!(args.action, Action::Serve) {
+        // Before anything else: the program may run anew.  The others enter no container, and so no container can get at the file
+        // through them; and what `start` starts runs from a protected one at once.
         orlop_core::protect::reexec_if_needed().map_err(|e| e.to_string())?;
     }
     match args.action {

@@ -166,6 +166,9 @@ impl Publisher {
                 Ok(length) => {
                     link.decoder.feed(chunk.get(..length).unwrap_or_default());
                     self.take_answers();
+                    if length < chunk.len() {
+                        break;
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,

@@ -188,6 +188,10 @@ impl Server {
                 Ok(length) => {
                     connection.decoder.feed(chunk.get(..length).unwrap_or_default());
                     self.take_calls(number);
+                    if length < chunk.len() {
+                        // That was all; what comes from now on is told.
+                        return;
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,

@@ -5,11 +5,12 @@ use crate::api::{Any, BootstrapParams, BootstrapResult};
 use crate::args::Args;
 use crate::options::Options;
 use crate::wire::Message;
+use orlop_core::protect;
 use orlop_core::sys::{self, Reason};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -103,7 +104,12 @@ fn answer(form: Form, address: &str) -> Vec<u8> {
 
 /// The shim, which serves on the socket that it finds as its standard input.
 fn spawn(args: &Args, call: &Call, listener: OwnedFd) -> Result<Child, String> {
-    let mut command = Command::new("/proc/self/exe");
+    let protected = protect::protected_program().map_err(|e| e.to_string())?;
+    let mut command =
+        Command::new(protected.as_ref().map_or_else(
+            || "/proc/self/exe".to_owned(),
+            |file| format!("/proc/self/fd/{}", file.as_raw_fd()),
+        ));
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }

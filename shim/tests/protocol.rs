@@ -283,6 +283,10 @@ fn set_up() -> World {
         fs::write(group.with_file_name("cgroup.procs"), shim.to_string()).unwrap();
         fs::remove_dir(&group).unwrap();
     }
+    // What it runs from cannot be written, and it goes by its name all the same.
+    let exe = fs::read_link(format!("/proc/{shim}/exe")).unwrap();
+    assert!(exe == Path::new("/") || exe.starts_with("/memfd:orlop (deleted)"), "{}", exe.display());
+    assert_eq!(world.of_shim("comm"), "containerd-shim\n");
     let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
     assert_eq!(world.of_shim("oom_score_adj").trim(), (own + 1).min(1000).to_string());
     world
