@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use conformance::harness::{ConsoleSocket, Container, eventually, skip};
+use conformance::harness::{ConsoleSocket, Container, eventually, patience, require_program, skip};
 use serde_json::json;
 
 mod criu;
@@ -287,6 +289,158 @@ fn mounts_come_back() {
     eventually("the open file is read", || fs::read_to_string(&read).unwrap_or_default() == "from the host");
 }
 
+/// What a checkpoint must know is on record, and the restore may be of another bundle.
+#[test]
+fn the_bundle_may_have_changed() {
+    let Some(mut subject) = Subject::new() else { return };
+    let host = subject.container.host_directory("volume");
+    fs::write(format!("{host}/f"), "from the host").expect("a file can be written");
+    let without = subject.container.config["mounts"].clone();
+    subject.container.mount("/volume", "bind", &host, &["bind"]);
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let with = std::mem::replace(&mut subject.container.config["mounts"], without);
+    subject.checkpoint(&[]);
+    let elsewhere = subject.container.host_directory("elsewhere");
+    let mut config = subject.container.config.clone();
+    config["mounts"] = with;
+    config["root"]["path"] = json!(subject.container.rootfs(""));
+    fs::write(format!("{elsewhere}/config.json"), config.to_string()).expect("a file can be written");
+    subject.restore(&["--bundle", &elsewhere]);
+    assert_eq!(subject.container.state()["bundle"], json!(elsewhere));
+    assert_eq!(subject.exec("cat /volume/f"), "from the host");
+}
+
+#[test]
+fn a_container_that_is_paused_goes_on_when_it_is_restored() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    subject.container.runtime(&["pause", &subject.container.id]).ok();
+    subject.checkpoint(&["--leave-running"]);
+    assert_eq!(subject.container.status(), "paused", "as it was");
+    subject.checkpoint(&[]);
+    subject.container.assert_clean();
+    let at = subject.number("n");
+    subject.restore(&[]);
+    assert_eq!(subject.container.status(), "running");
+    subject.grows("n", at);
+}
+
+#[test]
+fn a_user_namespace_comes_back() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.container.namespace("user", None);
+    let mapping = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    subject.container.config["linux"]["uidMappings"] = mapping.clone();
+    subject.container.config["linux"]["gidMappings"] = mapping;
+    fs::set_permissions(subject.container.rootfs("tmp"), fs::Permissions::from_mode(0o777))
+        .expect("it is ours");
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let look = "cat /proc/self/uid_map; grep Cap /proc/1/status; echo $(stat -c %u /tmp/n /proc/1)";
+    let before = subject.exec(look);
+    subject.checkpoint(&[]);
+    let at = subject.number("n");
+    subject.restore(&[]);
+    subject.grows("n", at);
+    assert_eq!(subject.exec(look), before);
+    assert!(before.contains("100000"), "{before}");
+}
+
+/// A process that ends with the test.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn devices_of_the_network_move_in_again() {
+    // A network of the test's own, in which there are the ends of a cable.
+    let held = Command::new("unshare").args(["--net", "sleep", "1000"]).spawn().expect("unshare runs");
+    let network = format!("--net=/proc/{}/ns/net", held.id());
+    // It is there until the container is deleted.
+    let _held = Holder(held);
+    let Some(mut subject) = Subject::new() else { return };
+    if !require_program("ip") {
+        return;
+    }
+    let ours = fs::read_link("/proc/self/ns/net").expect("procfs");
+    let theirs = network.trim_start_matches("--net=").to_owned();
+    eventually("it has a network", || fs::read_link(&theirs).is_ok_and(|link| link != ours));
+    let ip = |script: &str| {
+        let output =
+            Command::new("nsenter").args([&network, "sh", "-c", script]).output().expect("nsenter runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let cable = "ip link set lo up && ip link add o0 type veth peer name o1 && ip addr add 192.0.2.7/24 dev o1 && echo made";
+    assert_eq!(ip(cable), "made\n");
+    subject.container.by = vec!["nsenter".into(), network.clone()];
+    subject.container.config["linux"]["netDevices"] = json!({ "o1": { "name": "eth0" } });
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let look = "ls /sys/class/net; cat /sys/class/net/eth0/flags; grep -c 192.0.2.7 /proc/net/fib_trie";
+    let before = subject.exec(look);
+    assert!(before.starts_with("eth0\nlo\n"), "{before}");
+    subject.checkpoint(&[]);
+    // It has gone with its namespace, and its other end with it.
+    eventually("the cable is gone", || !ip("ip -oneline link").contains("o0"));
+    assert_eq!(ip(cable), "made\n");
+    let hooks = json!({ "createRuntime": [{ "path": "/bin/false" }] });
+    subject.container.config["hooks"] = hooks;
+    let (id, images) = (subject.container.id.clone(), subject.path("images"));
+    let words = ["restore", "--detach", "--image-path", &images, &id];
+    subject.container.runtime(&words).fails_with("hooks.createRuntime[0]");
+    assert!(ip("ip -oneline link show o1").contains("o1@o0"), "it is sent back");
+    assert_eq!(ip("ip addr add 192.0.2.7/24 dev o1 && echo made"), "made\n");
+    subject.container.config["hooks"] = json!({});
+    subject.restore(&[]);
+    assert_eq!(subject.exec(look), before);
+}
+
+/// `NOTIFY_SOCKET`: the restored container has a way to the service manager, which is told that it is up.
+#[test]
+fn readiness_is_told_anew() {
+    let Some(mut subject) = Subject::new() else { return };
+    let path = subject.container.directory().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("a socket can be made");
+    socket.set_read_timeout(Some(patience(Duration::from_secs(60)))).expect("a socket takes a timeout");
+    let hear = |wanted: &str| {
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            let mut bytes = [0; 512];
+            let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{error}; so far {text:?}"));
+            text.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+        text
+    };
+    let notify_socket = vec![("NOTIFY_SOCKET".to_owned(), path.to_string_lossy().into_owned())];
+    subject.container.environment.clone_from(&notify_socket);
+    subject.run("probe notify READY=1; while [ ! -e /tmp/go ]; do sleep 0.05; done; probe notify STATUS=again; exec sleep 1000");
+    hear("MAINPID=");
+    subject.checkpoint(&[]);
+    // Without a manager there is nothing to take the place of the socket's directory.
+    subject.container.environment.clear();
+    let (id, images) = (subject.container.id.clone(), subject.path("images"));
+    let restore = ["restore", "--image-path", &images, &id];
+    subject.container.runtime(&restore).fails_with("or NOTIFY_SOCKET's");
+    subject.container.assert_clean();
+    subject.container.environment = notify_socket;
+    let mut command = subject.container.command(&restore);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut restored = command.spawn().expect("the runtime runs");
+    assert!(!hear("READY=1").contains("again"));
+    fs::write(subject.file("go"), "").expect("a file can be written");
+    hear("STATUS=again");
+    subject.container.kill("KILL").ok();
+    assert_eq!(restored.wait().expect("it is ours").code(), Some(137));
+    subject.container.assert_clean();
+}
+
 #[test]
 fn hooks_of_a_restore() {
     let Some(mut subject) = Subject::new() else { return };
@@ -361,6 +515,42 @@ fn a_criu_that_is_killed_leaves_it_running() {
     subject.checkpoint(&[]);
     subject.restore(&[]);
     let at = subject.number("n");
+    subject.grows("n", at);
+}
+
+/// Neither failure hides the other, and none is left on record.
+#[test]
+fn who_cannot_be_thawed_is_told() {
+    let Some(mut subject) = Subject::new() else { return };
+    let action = subject.container.directory().join("action.sh");
+    // In a mount namespace of the command's own, the files that thaw cannot be written to.
+    let freezers = format!(
+        "find /sys/fs/cgroup -path '*{}*' '(' -name freezer.state -o -name cgroup.freeze ')' 2>/dev/null",
+        subject.container.id
+    );
+    let cover = format!(
+        "for f in $({freezers}); do case $f in *state) w=FROZEN;; *) w=1;; esac; echo $w >$f; echo $w >{0}; \
+         mount --bind {0} $f; mount -o remount,bind,ro $f; done",
+        subject.path("cover")
+    );
+    script(
+        &action,
+        &format!("[ \"$CRTOOLS_SCRIPT_ACTION\" != network-lock ] || {{ {cover}; kill -9 $PPID; }}"),
+    );
+    subject.configure(&format!("action-script {}\n", action.display()));
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let (id, images) = (subject.container.id.clone(), subject.path("images"));
+    let failed =
+        subject.container.runtime_by(&["unshare", "--mount"], &["checkpoint", "--image-path", &images, &id]);
+    let said = failed.fails().stderr;
+    assert!(said.contains("criu was killed by signal 9"), "{said}");
+    assert!(said.contains("its processes stay frozen"), "{said}");
+    let record = fs::read_to_string(subject.container.state_root().join(&id).join("state.json"));
+    assert!(!record.expect("it is there").contains("\"criu\":"));
+    assert_eq!(subject.container.status(), "paused");
+    let at = subject.number("n");
+    subject.container.runtime(&["resume", &id]).ok();
     subject.grows("n", at);
 }
 

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use conformance::harness::{eventually, skip};
+use conformance::harness::{eventually, patience, skip};
 
 mod criu;
 use criu::{COUNTER, Subject, has_feature};
@@ -145,6 +147,55 @@ fn words_that_are_refused() {
     subject.restore(&["--empty-ns", "network", "--no-pivot", "--no-subreaper"]);
 }
 
+/// Whoever waits in the queue of a socket when it is dumped has to try again.
+#[test]
+fn connections_in_flight_are_left_out() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.run("httpd -f -p 127.0.0.1:8080 -h /www & echo $! >/tmp/n; exec sleep 1000");
+    let get = "wget -q -O - http://127.0.0.1:8080/index.html";
+    eventually("the server answers", || {
+        subject.container.runtime(&["exec", &subject.container.id, "/bin/sh", "-c", get]).stdout == "served\n"
+    });
+    // The server stands still while somebody connects, and goes.
+    subject.exec("kill -STOP $(cat /tmp/n); timeout 1 nc 127.0.0.1 8080 </dev/null || true");
+    let images = subject.path("images");
+    let words = ["checkpoint", "--image-path", &images, &subject.container.id];
+    let refused = subject.container.runtime(&words).fails();
+    assert!(refused.stderr.contains("In-flight"), "{}", refused.stderr);
+    subject.checkpoint(&["--tcp-skip-in-flight"]);
+    subject.restore(&[]);
+    assert_eq!(subject.exec(&format!("kill -CONT $(cat /tmp/n); {get}")), "served\n");
+}
+
+/// A socket of the host's that the container is connected to, which CRIU can see only in the host's own network namespace.
+#[test]
+fn a_socket_to_outside_is_connected_anew() {
+    let Some(mut subject) = Subject::new() else { return };
+    let directory = subject.container.host_directory("socket");
+    let server = UnixDatagram::bind(format!("{directory}/s")).expect("a socket can be made");
+    server.set_read_timeout(Some(patience(Duration::from_secs(60)))).expect("a socket takes a timeout");
+    let hear = || -> u64 {
+        let mut bytes = [0; 32];
+        let length = server.recv(&mut bytes).expect("it sends");
+        String::from_utf8_lossy(&bytes[..length]).parse().expect("a number")
+    };
+    subject.container.no_namespace("network");
+    // CRIU takes the name that the server gave it for the one that it has inside.
+    subject.container.mount(&directory, "bind", &directory, &["bind"]);
+    subject.run(&format!("exec probe tell {directory}/s"));
+    hear();
+    let images = subject.path("images");
+    let words = ["checkpoint", "--image-path", &images, &subject.container.id];
+    let refused = subject.container.runtime(&words).fails();
+    assert!(refused.stderr.contains("ext-unix-sk"), "{}", refused.stderr);
+    subject.checkpoint(&["--ext-unix-sk"]);
+    server.set_nonblocking(true).expect("a socket");
+    while server.recv(&mut [0; 32]).is_ok() {}
+    server.set_nonblocking(false).expect("a socket");
+    subject.restore(&["--ext-unix-sk"]);
+    assert!(hear() > 1, "it goes on where it was");
+}
+
 #[test]
 fn memory_goes_to_a_page_server() {
     let Some(mut subject) = Subject::new() else { return };
@@ -159,6 +210,97 @@ fn memory_goes_to_a_page_server() {
     memory_is_whole(&subject);
 }
 
+/// `criu lazy-pages`, which has memory from the images or, with a port, from a dump that serves it.
+fn lazy_pages(subject: &Subject, from: Option<&str>) -> Child {
+    let (images, socket) = (subject.path("images"), subject.path("images") + "/lazy-pages.socket");
+    let mut words = vec!["lazy-pages", "-D", &images];
+    if let Some(port) = from {
+        words.extend(["--page-server", "--address", "127.0.0.1", "--port", port]);
+    }
+    let daemon = criu(&words);
+    eventually("it listens", || fs::exists(&socket).unwrap_or(false));
+    daemon
+}
+
+#[test]
+fn memory_comes_when_it_is_looked_at() {
+    let Some(mut subject) = Subject::new() else { return };
+    if !has_feature("uffd") {
+        return skip("this kernel has no userfaultfd");
+    }
+    begin_heavy(&mut subject);
+    subject.checkpoint(&[]);
+    let mut daemon = lazy_pages(&subject, None);
+    subject.restore(&["--lazy-pages"]);
+    // It comes of its own after some seconds: all of it has, and it is right, when nobody serves it any more.
+    memory_is_whole(&subject);
+    assert!(daemon.wait().expect("it is ours").success());
+    memory_is_whole(&subject);
+}
+
+/// The memory that only the first container has is served from there to the second, after which the first is gone.
+#[test]
+fn memory_stays_where_it_is_until_it_is_looked_at() {
+    let Some(mut subject) = Subject::new() else { return };
+    if !has_feature("uffd") {
+        return skip("this kernel has no userfaultfd");
+    }
+    if !can_have_large_pipes() {
+        return skip(
+            "criu serves memory by a pipe of 3.2 MiB: no CAP_SYS_RESOURCE, and pipe-max-size is less",
+        );
+    }
+    begin_heavy(&mut subject);
+    let (port, id) = (free_port(), subject.container.id.clone());
+    let address = format!("127.0.0.1:{port}");
+    let mut dump = dump_lazily(&subject, &address);
+    let images = fs::read_dir(subject.path("images")).expect("the images").flatten();
+    let pages = images.filter(|entry| entry.file_name().to_string_lossy().starts_with("pages-"));
+    let written: u64 = pages.map(|entry| entry.metadata().expect("it is there").len()).sum();
+    assert!(written < 8 << 20, "the memory is in no file: {written}");
+    let mut daemon = lazy_pages(&subject, Some(&port));
+    subject.container.id = format!("{id}-again");
+    subject.restore(&["--lazy-pages"]);
+    memory_is_whole(&subject);
+    assert!(daemon.wait().expect("it is ours").success());
+    assert!(dump.wait().expect("it is ours").success());
+    memory_is_whole(&subject);
+    subject.container.delete(&["--force"]).ok();
+    subject.container.id = id;
+    subject.container.assert_clean();
+}
+
+/// Whether a pipe of 819 pages can be made.
+fn can_have_large_pipes() -> bool {
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(819 << 12)).is_ok()
+}
+
+/// Begins a dump whose memory is served at `address`, and returns when it is.
+fn dump_lazily(subject: &Subject, address: &str) -> Child {
+    let (images, status) = (subject.path("images"), subject.path("status"));
+    let words = [
+        "checkpoint",
+        "--image-path",
+        &images,
+        "--lazy-pages",
+        "--page-server",
+        address,
+        "--status-fd",
+        "9",
+        &subject.container.id,
+    ];
+    let command = subject.container.command(&words);
+    let mut by_shell = Command::new("sh");
+    // By the number that an engine would give it.
+    by_shell.args(["-c", &format!("exec \"$@\" 9>{status}"), "sh"]);
+    by_shell.arg(command.get_program()).args(command.get_args()).current_dir(subject.container.directory());
+    by_shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let dump = by_shell.spawn().expect("the runtime runs");
+    eventually("it is told that pages are served", || fs::read(&status).is_ok_and(|text| text == [0]));
+    dump
+}
+
 /// Pages are served for as long as nobody has asked for all of them: also when the command is killed meanwhile.
 #[test]
 fn a_dump_that_waits_can_be_deleted() {
@@ -168,28 +310,8 @@ fn a_dump_that_waits_can_be_deleted() {
     }
     subject.run(COUNTER);
     subject.grows("n", 0);
-    let (port, images, status) = (free_port(), subject.path("images"), subject.path("status"));
-    let address = format!("127.0.0.1:{port}");
-    let id = subject.container.id.clone();
-    let words = [
-        "checkpoint",
-        "--image-path",
-        &images,
-        "--lazy-pages",
-        "--page-server",
-        &address,
-        "--status-fd",
-        "9",
-        &id,
-    ];
-    let command = subject.container.command(&words);
-    let mut by_shell = Command::new("sh");
-    // By the number that an engine would give it.
-    by_shell.args(["-c", &format!("exec \"$@\" 9>{status}"), "sh"]);
-    by_shell.arg(command.get_program()).args(command.get_args()).current_dir(subject.container.directory());
-    by_shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut dump = by_shell.spawn().expect("the runtime runs");
-    eventually("it is told that pages are served", || fs::read(&status).is_ok_and(|text| text == [0]));
+    let port = free_port();
+    let mut dump = dump_lazily(&subject, &format!("127.0.0.1:{port}"));
     assert!(listens(&port));
     dump.kill().expect("it is ours");
     dump.wait().expect("it is ours");

@@ -150,6 +150,12 @@ impl Proxy {
         self.ready
     }
 
+    /// Tells the manager that the service is up: one that was restored has said so in its earlier life.
+    pub fn resume(&mut self) {
+        self.ready = true;
+        self.send(b"READY=1\n");
+    }
+
     /// Tells the manager which process is the service's main one, by its number outside.
     pub fn announce(&self, pid: i32) {
         self.send(format!("MAINPID={pid}\n").as_bytes());

@@ -101,7 +101,7 @@ mod status;
 pub mod sys;
 pub mod wire;
 
-pub use checkpoint::{CheckpointOptions, CriuInfo, ManageCgroups, RestoreOptions, criu};
+pub use checkpoint::{CheckpointOptions, CriuInfo, CriuSettings, ManageCgroups, RestoreOptions, criu};
 pub use container::{Container, Update};
 pub use error::{Error, ErrorKind};
 pub use exec::ExecOptions;

@@ -1,5 +1,6 @@
 //! The entry to the library: a state directory, and what is made below it.
 
+use crate::checkpoint::request::host_mounts;
 use crate::container::{Container, teardown};
 use crate::error::{Error, ErrorKind};
 use crate::host;
@@ -353,5 +354,9 @@ pub(crate) fn new_state(compiled: &Compiled, options: &CreateOptions) -> State {
     let own_pids =
         state.exec.namespaces.iter().any(|n| n.typ() == oci_spec::runtime::LinuxNamespaceType::Pid);
     state.host_pid_namespace = !own_pids;
+    // CRIU serves nobody but the host's root.
+    if !state.rootless {
+        state.host_mounts = host_mounts(&compiled.plan);
+    }
     state
 }

@@ -14,7 +14,9 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
-use orlop_core::{CheckpointOptions, Container, CreateOptions, ErrorKind, RestoreOptions, Runtime, spec};
+use orlop_core::{
+    CheckpointOptions, Container, CreateOptions, CriuSettings, ErrorKind, RestoreOptions, Runtime, spec,
+};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, exit};
@@ -43,7 +45,11 @@ fn operate(container: Container, directory: &Path, operation: &str) {
 }
 
 fn dump_to(images: &Path) -> CheckpointOptions {
-    CheckpointOptions { image_path: images.to_owned(), ..CheckpointOptions::default() }
+    CheckpointOptions { criu: settings(images), ..CheckpointOptions::default() }
+}
+
+fn settings(images: &Path) -> CriuSettings {
+    CriuSettings { image_path: images.to_owned(), ..CriuSettings::default() }
 }
 
 fn images(directory: &Path) -> std::path::PathBuf {
@@ -119,7 +125,7 @@ fn victim(directory: &Path, id: &str, operation: &str) -> ! {
                 id: id.into(),
                 bundle: directory.to_owned(),
                 systemd_cgroup: leftovers::systemd_cgroup(),
-                image_path: images(directory),
+                criu: settings(&images(directory)),
                 ..RestoreOptions::default()
             };
             drop(runtime.restore(options).unwrap());

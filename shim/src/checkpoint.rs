@@ -10,7 +10,7 @@ use crate::stdio::Streams;
 use crate::task::{Condition, Ticket};
 use crate::ttrpc::{Code, Status};
 use crate::wire::{Message, WireError};
-use orlop_core::{Bundle, Container, ManageCgroups, RestoreOptions, Runtime};
+use orlop_core::{Bundle, Container, CriuSettings, ManageCgroups, RestoreOptions, Runtime};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,22 +74,24 @@ impl Dump {
         }
         let keeps_work = !sent.work_path.is_empty();
         let work = if keeps_work { PathBuf::from(sent.work_path) } else { bundle.join(WORK) };
-        let options = orlop_core::CheckpointOptions {
+        let criu = CriuSettings {
             image_path: PathBuf::from(&request.path),
             work_path: Some(work),
-            leave_running: !sent.exit,
             tcp_established: sent.open_tcp,
             ext_unix_sk: sent.external_unix_sockets,
             shell_job: sent.terminal,
             file_locks: sent.file_locks,
             manage_cgroups: manage_cgroups(&sent.cgroups_mode)?,
-            ..orlop_core::CheckpointOptions::default()
+            ..CriuSettings::default()
         };
+        let leave_running = !sent.exit;
+        let options =
+            orlop_core::CheckpointOptions { criu, leave_running, ..orlop_core::CheckpointOptions::default() };
         Ok(Self { options, bundle: bundle.to_owned(), keeps_work })
     }
 
     fn write(self, container: &Container) -> Result<(), Status> {
-        let work = self.options.work_path.clone().unwrap_or_default();
+        let work = self.options.criu.work_path.clone().unwrap_or_default();
         let written = container.checkpoint(self.options).map_err(|e| {
             let kept = self.bundle.join(KEPT_LOG);
             let log = fs::copy(work.join("dump.log"), &kept);
@@ -185,8 +187,7 @@ impl Restoration {
             console_socket,
             stdio: Some(for_process(&mut self.streams).map_err(failed)?),
             systemd_cgroup: self.systemd_cgroup,
-            image_path: self.images,
-            work_path: self.work,
+            criu: CriuSettings { image_path: self.images, work_path: self.work, ..CriuSettings::default() },
             ..RestoreOptions::default()
         });
         let (container, process) = restored.map_err(|e| launch_status("OCI runtime restore failed", &e))?;
@@ -225,8 +226,9 @@ mod tests {
         };
         let any = Any::new("containerd.runc.v1.CheckpointOptions", sent.encode());
         let dump = Dump::new(&request(Some(any)), Path::new("/bundle")).unwrap();
-        let options = &dump.options;
-        assert!(!options.leave_running && options.tcp_established && options.file_locks && dump.keeps_work);
+        let options = &dump.options.criu;
+        assert!(!dump.options.leave_running && dump.keeps_work);
+        assert!(options.tcp_established && options.file_locks);
         assert!(!options.ext_unix_sk && !options.shell_job);
         assert_eq!(options.manage_cgroups, ManageCgroups::Strict);
         assert_eq!(options.work_path.as_deref(), Some(Path::new("/work")));
@@ -234,10 +236,10 @@ mod tests {
             LinuxCheckpointOptions { terminal: true, external_unix_sockets: true, ..Default::default() };
         let any = Any::new("containerd.linux.runc.CheckpointOptions", sent.encode());
         let dump = Dump::new(&request(Some(any)), Path::new("/bundle")).unwrap();
-        assert!(dump.options.leave_running && dump.options.shell_job && dump.options.ext_unix_sk);
+        assert!(dump.options.leave_running && dump.options.criu.shell_job && dump.options.criu.ext_unix_sk);
         let dump = Dump::new(&request(None), Path::new("/bundle")).unwrap();
-        assert_eq!(dump.options.image_path, Path::new("/images"));
-        assert_eq!(dump.options.work_path.as_deref(), Some(Path::new("/bundle/criu-work")));
+        assert_eq!(dump.options.criu.image_path, Path::new("/images"));
+        assert_eq!(dump.options.criu.work_path.as_deref(), Some(Path::new("/bundle/criu-work")));
         assert!(dump.options.leave_running && !dump.keeps_work);
     }
 

@@ -36,9 +36,10 @@ impl Subject {
         let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
         let busybox = String::from_utf8_lossy(&busybox.stdout).trim().to_owned();
         fs::copy(busybox, container.rootfs("bin/busybox")).expect("busybox is a file");
-        for applet in
-            ["sh", "sleep", "cat", "httpd", "wget", "nc", "flock", "ln", "rm", "dd", "tr", "md5sum", "ps"]
-        {
+        for applet in [
+            "sh", "sleep", "cat", "httpd", "wget", "nc", "flock", "ln", "rm", "dd", "tr", "md5sum", "ps",
+            "kill", "timeout",
+        ] {
             let _ = std::os::unix::fs::symlink("busybox", container.rootfs("bin").join(applet));
         }
         for directory in ["tmp", "www"] {

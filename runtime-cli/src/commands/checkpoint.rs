@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use orlop_core::sys;
-use orlop_core::{CheckpointOptions, ManageCgroups};
+use orlop_core::{CheckpointOptions, CriuSettings, ManageCgroups};
 
 use super::Context;
 use super::launch::forget;
@@ -35,35 +35,40 @@ pub fn warn_if_unprivileged(context: &Context, command: &str) {
     }
 }
 
-/// `--image-path`, or its default.
-pub fn image_path(matches: &Matches) -> Result<PathBuf, Failure> {
-    Ok(matches.path("image-path")?.unwrap_or_else(|| PathBuf::from("checkpoint")))
-}
-
-fn options(matches: &Matches) -> Result<CheckpointOptions, Failure> {
-    let image_path = image_path(matches)?;
-    let parent_path = matches.path("parent-path")?.map(|path| parent(&image_path, path)).transpose()?;
+/// The flags that both commands have.
+///
+/// # Errors
+/// One of them is wrong.
+pub fn settings(matches: &Matches) -> Result<CriuSettings, Failure> {
     check_empty_ns(matches)?;
-    Ok(CheckpointOptions {
-        image_path,
+    Ok(CriuSettings {
+        image_path: matches.path("image-path")?.unwrap_or_else(|| PathBuf::from("checkpoint")),
         work_path: matches.path("work-path")?,
-        parent_path,
-        leave_running: matches.has("leave-running"),
-        pre_dump: matches.has("pre-dump"),
         tcp_established: matches.has("tcp-established"),
-        tcp_skip_in_flight: matches.has("tcp-skip-in-flight"),
         link_remap: matches.has("link-remap"),
         ext_unix_sk: matches.has("ext-unix-sk"),
         shell_job: matches.has("shell-job"),
         file_locks: matches.has("file-locks"),
         auto_dedup: matches.has("auto-dedup"),
         lazy_pages: matches.has("lazy-pages"),
+        manage_cgroups: manage_cgroups(matches)?,
+    })
+}
+
+fn options(matches: &Matches) -> Result<CheckpointOptions, Failure> {
+    let criu = settings(matches)?;
+    let parent_path = matches.path("parent-path")?.map(|path| parent(&criu.image_path, path)).transpose()?;
+    Ok(CheckpointOptions {
+        criu,
+        parent_path,
+        leave_running: matches.has("leave-running"),
+        pre_dump: matches.has("pre-dump"),
+        tcp_skip_in_flight: matches.has("tcp-skip-in-flight"),
         status_fd: status_fd(matches)?,
         page_server: matches
             .value("page-server")
             .map(|text| page_server(&text.to_string_lossy()))
             .transpose()?,
-        manage_cgroups: manage_cgroups(matches)?,
     })
 }
 
@@ -117,7 +122,7 @@ fn page_server(text: &str) -> Result<(String, u16), Failure> {
 }
 
 /// `--manage-cgroups-mode`.
-pub fn manage_cgroups(matches: &Matches) -> Result<ManageCgroups, Failure> {
+fn manage_cgroups(matches: &Matches) -> Result<ManageCgroups, Failure> {
     let Some(mode) = matches.value("manage-cgroups-mode") else { return Ok(ManageCgroups::Default) };
     match mode.to_str() {
         Some("") => Ok(ManageCgroups::Default),
@@ -130,7 +135,7 @@ pub fn manage_cgroups(matches: &Matches) -> Result<ManageCgroups, Failure> {
 }
 
 /// `--empty-ns`: what it asks for is what is done without it.
-pub fn check_empty_ns(matches: &Matches) -> Result<(), Failure> {
+fn check_empty_ns(matches: &Matches) -> Result<(), Failure> {
     match matches.texts("empty-ns")?.iter().find(|kind| *kind != "network") {
         Some(kind) => Err(Failure::new(format!("namespace {kind:?} is not supported"))),
         None => Ok(()),

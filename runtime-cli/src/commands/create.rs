@@ -1,7 +1,7 @@
 //! `orlop create`.
 
 use super::Context;
-use super::launch::{Launch, withdraw};
+use super::launch::{Launch, prepare_relay, withdraw};
 use crate::args::Matches;
 use crate::failure::Failure;
 
@@ -13,7 +13,7 @@ fn create(context: &Context, matches: &Matches) -> Result<(), Failure> {
     let runtime = context.runtime()?;
     let mut launch = Launch::new(context, &runtime, matches)?;
     launch.has_terminal(context, true)?;
-    launch.prepare_relay()?;
+    prepare_relay(&mut launch.relay)?;
     let created = runtime.create(launch.options);
     launch.told.write_trace();
     let container = created.inspect_err(|_| withdraw(launch.relay.as_ref()))?;

@@ -67,19 +67,19 @@ impl Launch {
         check_console(context, terminal, self.options.console_socket.is_some(), detach)?;
         Ok(terminal)
     }
+}
 
-    /// Makes the directory of the container's notify socket, if it has one; the launch owns it then.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn prepare_relay(&mut self) -> Result<(), Failure> {
-        if let Some((relay, _)) = &self.relay
-            && !relay.prepare()?
-        {
-            self.relay = None;
-        }
-        Ok(())
+/// Makes the directory of the container's notify socket, if it has one; who launches it owns it then.
+///
+/// # Errors
+/// It cannot be made.
+pub fn prepare_relay(wanted: &mut Option<(Relay, OsString)>) -> Result<(), Failure> {
+    if let Some((relay, _)) = wanted
+        && !relay.prepare()?
+    {
+        *wanted = None;
     }
+    Ok(())
 }
 
 /// Takes down what was prepared for a launch that failed.

@@ -3,14 +3,15 @@
 use nix::sys::prctl::set_child_subreaper;
 use orlop_core::{Bundle, RestoreOptions};
 
-use super::checkpoint::{check_empty_ns, image_path, manage_cgroups, warn_if_unprivileged};
-use super::launch::{Told, check_console, console_socket};
-use super::run::{discard, end};
+use super::checkpoint::{settings, warn_if_unprivileged};
+use super::launch::{Told, check_console, console_socket, withdraw};
+use super::run::{discard, end, listen};
 use super::{Context, exit_status};
 use crate::args::Matches;
 use crate::console::Offer;
 use crate::failure::Failure;
 use crate::foreground::Foreground;
+use crate::notify::Relay;
 use crate::signals::Signals;
 use std::os::fd::AsFd;
 
@@ -28,10 +29,18 @@ fn restore(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     options.loaded = Some(bundle);
     let detach = matches.has("detach");
     check_console(context, terminal, options.console_socket.is_some(), detach)?;
+    let mut relay = Relay::wanted(runtime.root(), &options.id);
+    options.notify_socket = relay.as_ref().map(|(relay, _)| relay.socket());
     if detach {
-        let (container, process) = runtime.restore(options)?;
-        let known = told.tell(process.pid(), &process);
-        return known.map(|()| 0).map_err(|failure| discard(&runtime, container, failure));
+        let notify = listen(&mut relay)?;
+        let restored = runtime.restore(options).inspect_err(|_| withdraw(relay.as_ref()));
+        let (container, process) = restored?;
+        told.tell(process.pid(), &process).map_err(|failure| discard(&runtime, container, failure))?;
+        if let Some(mut notify) = notify {
+            notify.resume();
+            notify.announce(process.pid());
+        }
+        return Ok(0);
     }
     let adopts = !matches.has("no-subreaper");
     if adopts {
@@ -46,13 +55,18 @@ fn restore(context: &Context, matches: &Matches) -> Result<u8, Failure> {
         None
     };
     let signals = Signals::collect()?;
-    let (container, process) = runtime.restore(options)?;
+    let mut notify = listen(&mut relay)?;
+    let restored = runtime.restore(options).inspect_err(|_| withdraw(relay.as_ref()));
+    let (container, process) = restored?;
     let served = told.tell(process.pid(), &process).and_then(|()| {
         let console = arrival.map(|(watcher, arrival)| {
             watcher.look();
             arrival.open()
         });
-        let mut foreground = Foreground { signals, console: console.transpose()?, notify: None, adopts };
+        if let Some(notify) = &mut notify {
+            notify.resume();
+        }
+        let mut foreground = Foreground { signals, console: console.transpose()?, notify, adopts };
         foreground.serve(process.as_fd(), process.pid())
     });
     if let Err(failure) = served {
@@ -64,7 +78,6 @@ fn restore(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 }
 
 fn options(context: &Context, matches: &Matches) -> Result<RestoreOptions, Failure> {
-    check_empty_ns(matches)?;
     let text = |name| {
         matches.value(name).map(|value| value.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
     };
@@ -74,16 +87,7 @@ fn options(context: &Context, matches: &Matches) -> Result<RestoreOptions, Failu
         console_socket: console_socket(matches)?,
         systemd_cgroup: context.systemd_cgroup,
         rootless_cgroups: context.rootless_cgroups,
-        image_path: image_path(matches)?,
-        work_path: matches.path("work-path")?,
-        tcp_established: matches.has("tcp-established"),
-        link_remap: matches.has("link-remap"),
-        ext_unix_sk: matches.has("ext-unix-sk"),
-        shell_job: matches.has("shell-job"),
-        file_locks: matches.has("file-locks"),
-        auto_dedup: matches.has("auto-dedup"),
-        lazy_pages: matches.has("lazy-pages"),
-        manage_cgroups: manage_cgroups(matches)?,
+        criu: settings(matches)?,
         lsm_profile: text("lsm-profile"),
         lsm_mount_context: text("lsm-mount-context"),
         ..RestoreOptions::default()

@@ -1,5 +1,6 @@
 //! `orlop run`: to the end of the container in the foreground, or, detached, to its beginning.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -7,13 +8,13 @@ use nix::sys::prctl::set_child_subreaper;
 use orlop_core::sys::Reason;
 use orlop_core::{Container, ErrorKind, Process, Runtime};
 
-use super::launch::{Launch, forget, offer_console, withdraw};
+use super::launch::{Launch, forget, offer_console, prepare_relay, withdraw};
 use super::{Context, exit_status};
 use crate::args::Matches;
 use crate::console::Arrival;
 use crate::failure::Failure;
 use crate::foreground::Foreground;
-use crate::notify::Proxy;
+use crate::notify::{Proxy, Relay};
 use crate::signals::Signals;
 
 pub fn run(context: &Context, matches: &Matches) -> Result<u8, Failure> {
@@ -25,7 +26,7 @@ fn detached(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     let runtime = context.runtime()?;
     let mut launch = Launch::new(context, &runtime, matches)?;
     launch.has_terminal(context, true)?;
-    let notify = listen(&mut launch)?;
+    let notify = listen(&mut launch.relay)?;
     let ran = runtime.run(launch.options);
     launch.told.write_trace();
     let (container, process) = ran.inspect_err(|_| withdraw(launch.relay.as_ref()))?;
@@ -52,7 +53,7 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
     } else {
         None
     };
-    let notify = listen(&mut launch)?;
+    let notify = listen(&mut launch.relay)?;
     let signals = Signals::collect()?;
     let ran = runtime.run(launch.options);
     launch.told.write_trace();
@@ -73,10 +74,13 @@ fn foreground(context: &Context, matches: &Matches) -> Result<u8, Failure> {
 }
 
 /// The container's notify socket, if there is a manager to relay to.
-fn listen(launch: &mut Launch) -> Result<Option<Proxy>, Failure> {
-    launch.prepare_relay()?;
-    let notify = launch.relay.as_ref().map(|(relay, manager)| relay.listen(manager)).transpose();
-    notify.inspect_err(|_| withdraw(launch.relay.as_ref()))
+///
+/// # Errors
+/// It cannot be made.
+pub fn listen(relay: &mut Option<(Relay, OsString)>) -> Result<Option<Proxy>, Failure> {
+    prepare_relay(relay)?;
+    let notify = relay.as_ref().map(|(relay, manager)| relay.listen(manager)).transpose();
+    notify.inspect_err(|_| withdraw(relay.as_ref()))
 }
 
 /// Removes a container whose process has ended.  Its exit status is the answer, whatever becomes of the remains.

@@ -10,11 +10,13 @@ use crate::container::{Container, open_init, status_of, wait_end};
 use crate::error::{Error, ErrorKind};
 use crate::launch::child::path;
 use crate::launch::procfs::TrustedProc;
-use crate::plan::{Namespace, Plan};
-use crate::runtime::{CreateOptions, compile_silently};
-use crate::state::{ContainerDir, Helper, State};
+use crate::plan::Namespace;
+use crate::state::{ContainerDir, Helper, HostMount, State, is_stopped};
 use crate::status::Status;
 use crate::sys::{self, Fd};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, fchown};
+use oci_spec::runtime::LinuxNamespaceType;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -42,11 +44,11 @@ impl Container {
         let init = open_init(&state)?.ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, "Container cannot be checkpointed in stopped state")
         })?;
-        let directories = Directories::open(&options.image_path, options.work_path.as_deref(), true)?;
-        let plan = compiled(&state)?;
-        let mut facts = look(&plan, &state, &directories, status)?;
+        let directories = Directories::open(&options.criu, true)?;
+        let mut facts = look(&state, &directories)?;
+        let all = state.cgroup.as_ref().map_or_else(|| Ok(vec![facts.pid]), |c| c.procs(true))?;
+        facts.freezer = freezer(&state, status, &all)?;
         if !options.pre_dump {
-            let all = state.cgroup.as_ref().map_or_else(|| Ok(vec![facts.pid]), |c| c.procs(true))?;
             let links = descriptors::of_container(facts.pid, &all);
             descriptors::write(directories.images.as_fd(), &links)?;
             facts.files = links.into_iter().filter(|link| descriptors::is_external_file(link)).collect();
@@ -60,13 +62,12 @@ impl Container {
             })
         });
         let done = end(criu, worked, options.pre_dump);
-        if done.is_err() && status == Status::Running {
-            // CRIU does so itself, unless it was killed.
-            state.cgroup.as_ref().map_or(Ok(()), crate::cgroup::Placement::thaw)?;
-        }
+        let done = done.map_err(|e| if status == Status::Running { go_on(&state, e) } else { e });
         state.criu = None;
-        dir.save(&state)?;
+        let saved = dir.save(&state);
+        // What CRIU says comes first: what cannot be written down of its end is looked at before it is believed.
         done?;
+        saved?;
         if !(options.leave_running || options.pre_dump) {
             // Its end is its parent's to hear of, which may be us.
             wait_end(init.as_fd());
@@ -75,15 +76,15 @@ impl Container {
     }
 }
 
-/// The plan of the container's bundle, which tells what of it is the host's.
-fn compiled(state: &State) -> Result<Plan, Error> {
-    let mut options = CreateOptions {
-        id: state.id.clone(),
-        bundle: state.bundle.clone(),
-        systemd_cgroup: state.cgroup.as_ref().is_some_and(crate::cgroup::Placement::is_unit),
-        ..CreateOptions::default()
-    };
-    compile_silently(&mut options, true).map(|compiled| compiled.plan)
+/// Lets the processes go on after a failure, which CRIU does itself unless it was killed.
+fn go_on(state: &State, failure: Error) -> Error {
+    let Some(cgroup) = &state.cgroup else { return failure };
+    match cgroup.thaw() {
+        Err(e) if cgroup.is_frozen().unwrap_or(true) => {
+            Error::new(failure.kind(), format!("{failure}; and its processes stay frozen: {e}"))
+        }
+        _ => failure,
+    }
 }
 
 /// Starts CRIU, on record.
@@ -93,8 +94,14 @@ fn begin(dir: &ContainerDir, state: &mut State) -> Result<Criu, Error> {
     let fds = silent.each_ref().map(|fd| fd.as_fd());
     let (child, socket) = swrk::start(&path, fds, &[], 0, swrk::own_session).map_err(|e| e.of(&path))?;
     state.criu = Helper::of(child.pid);
-    dir.save(state)?;
-    Ok(Criu { child, socket })
+    let criu = Criu { child, socket };
+    match dir.save(state) {
+        Ok(()) => Ok(criu),
+        Err(e) => {
+            let _ = criu.finish();
+            Err(e.into())
+        }
+    }
 }
 
 /// Makes sure that CRIU can do it, before it begins.
@@ -103,7 +110,7 @@ fn prepare(criu: &mut Criu, options: &CheckpointOptions) -> Result<(), Error> {
     if options.pre_dump {
         criu.require_feature(Features { mem_track: true, ..Features::default() }, "--pre-dump")?;
     }
-    if options.lazy_pages {
+    if options.criu.lazy_pages {
         criu.require_feature(Features { lazy_pages: true, ..Features::default() }, "--lazy-pages")?;
     }
     Ok(())
@@ -125,7 +132,7 @@ fn notified(notify: &Notify, status_fd: &mut Option<OwnedFd>) {
 }
 
 /// Looks at the container and its place on the host.
-fn look(plan: &Plan, state: &State, directories: &Directories, status: Status) -> Result<DumpFacts, Error> {
+fn look(state: &State, directories: &Directories) -> Result<DumpFacts, Error> {
     let pid = state.pid.unwrap_or(0);
     let proc = TrustedProc::open().map_err(|e| Error::because(ErrorKind::Host, "", e))?;
     let mut facts = DumpFacts {
@@ -134,13 +141,60 @@ fn look(plan: &Plan, state: &State, directories: &Directories, status: Status) -
         work: directories.work.as_ref().map(number),
         ..DumpFacts::default()
     };
-    facts.mounts = mounts(&proc, pid, plan)?;
-    for (kind, _) in request::given(plan).filter(|(kind, _)| request::external_namespace(*kind).is_some()) {
+    facts.mounts = mounts(&proc, pid, &state.host_mounts)?;
+    for namespace in state.exec.namespaces.iter().filter(|namespace| namespace.path().is_some()) {
+        let kind = match namespace.typ() {
+            LinuxNamespaceType::Network => Namespace::Network,
+            LinuxNamespaceType::Pid => Namespace::Pid,
+            // CRIU joins the others by their paths.
+            _ => continue,
+        };
         facts.namespaces.push((kind, inode(&proc, pid, kind)?));
     }
-    let freezer = state.cgroup.as_ref().and_then(|cgroup| cgroup.freezer(status == Status::Paused));
-    facts.freezer = freezer.map(|path| path.to_string_lossy().into_owned());
+    give_to_root(&proc, pid, directories)?;
     Ok(facts)
+}
+
+/// The group by which CRIU stops the processes.
+///
+/// It attaches itself to them when they are frozen, which the kernel lets it wait for without end where version 1 has frozen
+/// one that a signal had stopped before.  Then it does without.
+fn freezer(state: &State, status: Status, all: &[i32]) -> Result<Option<String>, Error> {
+    let paused = status == Status::Paused;
+    let Some(path) = state.cgroup.as_ref().and_then(|cgroup| cgroup.freezer(paused)) else { return Ok(None) };
+    let is_v1 = path.join("freezer.state").exists();
+    if let Some(pid) = all.iter().find(|pid| is_v1 && is_stopped(**pid)) {
+        if !paused {
+            return Ok(None);
+        }
+        let message = format!(
+            "process {pid} was stopped by a signal, and cgroup v1 lets nobody attach to it in a container that is paused: resume that first"
+        );
+        return Err(Error::new(ErrorKind::InvalidState, message));
+    }
+    Ok(Some(path.to_string_lossy().into_owned()))
+}
+
+/// Lets the root of the container's user namespace search a directory of images that was made for them: in a restore the
+/// processes read some as the host's root, and some as this one.
+fn give_to_root(proc: &TrustedProc, pid: i32, directories: &Directories) -> Result<(), Error> {
+    let text = slurp(proc, &format!("{pid}/gid_map"));
+    let text =
+        text.map_err(|e| Error::because(ErrorKind::Host, "read the container's map of group ids", e))?;
+    let Some(root) = root_of(&text).filter(|root| *root != 0 && directories.made) else { return Ok(()) };
+    let given = fchown(&directories.images, None, Some(Gid::from_raw(root)))
+        .and_then(|()| fchmod(&directories.images, Mode::S_IRWXU | Mode::S_IXGRP));
+    given.map_err(|e| {
+        Error::because(ErrorKind::Host, "let the container's root into the directory of the images", e)
+    })
+}
+
+/// Who is root, by a map of `user_namespaces(7)`.
+fn root_of(map: &str) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
+        numbers.next().filter(|inside| *inside == 0).and_then(|_| numbers.next())
+    })
 }
 
 fn inode(proc: &TrustedProc, pid: i32, kind: Namespace) -> Result<u64, Error> {
@@ -150,7 +204,7 @@ fn inode(proc: &TrustedProc, pid: i32, kind: Namespace) -> Result<u64, Error> {
 }
 
 /// Where the host's mounts are in the container, and the names that they get.
-fn mounts(proc: &TrustedProc, pid: i32, plan: &Plan) -> Result<Vec<(String, String)>, Error> {
+fn mounts(proc: &TrustedProc, pid: i32, recorded: &[HostMount]) -> Result<Vec<(String, String)>, Error> {
     let host = |e: Box<dyn std::error::Error + Send + Sync>| {
         Error::because(ErrorKind::Host, "look at the container's mounts", e)
     };
@@ -159,11 +213,12 @@ fn mounts(proc: &TrustedProc, pid: i32, plan: &Plan) -> Result<Vec<(String, Stri
     let root = root.map_err(|e| host(e.into()))?;
     let points = mount_points(&slurp(proc, &format!("{pid}/mountinfo")).map_err(host)?);
     let mut found = Vec::new();
-    for bound in request::bound(plan)? {
-        let name = bound.destination.to_string_lossy().into_owned();
+    for mount in recorded {
+        request::refuse_mapped(&mount.destination, mount.mapped)?;
+        let destination = CString::new(mount.destination.as_str()).map_err(|e| host(e.into()))?;
         // One that is gone was unmounted inside.
-        let point = point(proc, root.as_fd(), &bound.destination, &points);
-        found.extend(point.map(|point| (point, name)));
+        let point = point(proc, root.as_fd(), &destination, &points);
+        found.extend(point.map(|point| (point, mount.destination.clone())));
     }
     Ok(found)
 }
@@ -222,5 +277,15 @@ mod tests {
         assert_eq!(points[&22], "/");
         assert_eq!(points[&23], "/a b\\");
         assert_eq!(unescape("\\9\\"), "\\9\\");
+    }
+
+    #[test]
+    fn root_is_found_in_a_map() {
+        assert_eq!(
+            root_of("         5     200000          1\n         0     100000      65536\n"),
+            Some(100_000)
+        );
+        assert_eq!(root_of("         1     100000      65536\n"), None);
+        assert_eq!(root_of("         0          0 4294967295\n"), Some(0));
     }
 }

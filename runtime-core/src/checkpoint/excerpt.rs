@@ -11,7 +11,29 @@ const LONGEST: u64 = 64 << 20;
 const LINES: usize = 4;
 
 /// What is said of any run, and is no reason for a failure.
-const NOISE: [&str; 2] = ["rlimit: Can't setup RLIMIT_NOFILE", "FAILED."];
+const NOISE: [&str; 4] =
+    ["rlimit: Can't setup RLIMIT_NOFILE", "FAILED.", "tun: Unable to create tun", "cgroupd: recv req error"];
+
+/// What helps, where CRIU's own words lead astray.
+const HINTS: [(&str, &str); 4] = [
+    (
+        "tables-restore",
+        " (CRIU locks the network by iptables; /etc/criu/runc.conf may name another way: \"network-lock nftables\", or \"network-lock skip\")",
+    ),
+    (
+        "mnt: No mapping for",
+        " (the images have a mount of the host's, or NOTIFY_SOCKET's, that the bundle and the environment of the restore lack)",
+    ),
+    (
+        ".img: Permission denied",
+        " (the root of the container's user namespace must be able to search the directory of the images)",
+    ),
+    // To serve pages it makes a pipe of 819 pages, and does not look whether it has got it.
+    (
+        "page-pipe: splice: -1",
+        " (CRIU was refused a pipe of 3.2 MiB: serving memory needs CAP_SYS_RESOURCE, or a larger /proc/sys/fs/pipe-max-size)",
+    ),
+];
 
 /// An error with what the log at `path` says about it; if there is none, with what CRIU itself said.
 pub(super) fn explain(error: Error, said: &str, path: &Path) -> Error {
@@ -35,13 +57,9 @@ fn errors(log: &str) -> Option<String> {
             found.push(message);
         }
     }
-    let hint = found.iter().any(|message| message.contains("tables-restore"));
     let mut text = found.join("; ");
-    if hint {
-        text.push_str(
-            " (CRIU locks the network by iptables; /etc/criu/runc.conf may name another way: \"network-lock nftables\", or \"network-lock skip\")",
-        );
-    }
+    let hint = HINTS.iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| hint);
+    hint.into_iter().for_each(|hint| text.push_str(hint));
     (!text.is_empty()).then_some(text)
 }
 
@@ -61,10 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_cannot_be_locked_has_a_way_out() {
+    fn what_cannot_be_had_has_a_way_out() {
         let log =
             "Error (criu/util.c:642): execvp(\"iptables-restore\", ...) failed: No such file or directory\n";
         let text = errors(log).unwrap();
+        let log = "(04.0) Error (criu/page-pipe.c:424): page-pipe: splice: -1: Bad file descriptor\n";
+        assert!(errors(log).unwrap().contains("CAP_SYS_RESOURCE"));
         assert!(
             text.starts_with("execvp(\"iptables-restore\", ...) failed: No such file")
                 && text.contains("network-lock")

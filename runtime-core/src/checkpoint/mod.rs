@@ -1,7 +1,8 @@
 //! Checkpoint and restore through CRIU (`criu(8)`, <https://criu.org>).
 //!
-//! 1. The bundle is compiled as for a launch ([`crate::plan`]); what of the container is the host's (bind mounts, namespaces
-//!    given by path, pipes) is read off the plan and told to CRIU as *external*: [`request`], a pure function.
+//! 1. What of the container is the host's (bind mounts, namespaces given by path, pipes) is told to CRIU as *external*: a dump
+//!    has it from the container's record, where the launch has put it; a restore reads it off the plan of the bundle, compiled
+//!    as for a launch ([`crate::plan`]).  [`request`] is of pure functions.
 //! 2. `criu swrk` is started with a socket, over which it gets the request and sends notifications: [`swrk`].
 //! 3. A dump ([`dump`]) ends with the images in a directory and, unless it is left running, the container dead.
 //! 4. A restore ([`restore`]) makes the container's record and cgroups as a launch does, puts CRIU into them, and the
@@ -11,13 +12,13 @@ mod descriptors;
 mod dump;
 mod excerpt;
 mod options;
-mod request;
+pub(crate) mod request;
 mod restore;
 mod rootfs;
 mod rpc;
 mod swrk;
 
-pub use options::{CheckpointOptions, ManageCgroups, RestoreOptions};
+pub use options::{CheckpointOptions, CriuSettings, ManageCgroups, RestoreOptions};
 pub use swrk::{CriuInfo, criu};
 
 use crate::error::{Error, ErrorKind};
@@ -30,6 +31,8 @@ use std::path::{Path, PathBuf};
 /// Where images and logs are.
 struct Directories {
     images: File,
+    /// There were no images before.
+    made: bool,
     work: Option<File>,
     /// Where CRIU writes its log.
     log: PathBuf,
@@ -37,10 +40,12 @@ struct Directories {
 
 impl Directories {
     /// Opens them, and makes what is missing: of the images only when they are to be written.
-    fn open(images: &Path, work: Option<&Path>, writing: bool) -> Result<Self, Error> {
+    fn open(settings: &CriuSettings, writing: bool) -> Result<Self, Error> {
+        let (images, work) = (settings.image_path.as_path(), settings.work_path.as_deref());
         let work_dir = work.map(|path| open(path, true)).transpose()?;
         let log = std::path::absolute(work.unwrap_or(images)).unwrap_or_else(|_| images.to_owned());
-        Ok(Self { images: open(images, writing)?, work: work_dir, log })
+        let made = writing && !images.exists();
+        Ok(Self { images: open(images, writing)?, made, work: work_dir, log })
     }
 
     /// The same, as the process `pid` sees them: of its mount namespace, in which it mounts below them.
@@ -53,7 +58,7 @@ impl Directories {
             open(Path::new(&seen), false)
         };
         let work = self.work.as_ref().map(of).transpose()?;
-        Ok(Self { images: of(&self.images)?, work, log: self.log.clone() })
+        Ok(Self { images: of(&self.images)?, made: self.made, work, log: self.log.clone() })
     }
 }
 

@@ -20,41 +20,51 @@ pub enum ManageCgroups {
     Ignore,
 }
 
-/// How a container is checkpointed.
-#[derive(Debug, Default)]
-pub struct CheckpointOptions {
-    /// Where the images go; made when it is missing, with mode 0700.
+/// What a checkpoint and the restore of it are told alike.
+#[derive(Clone, Debug, Default)]
+pub struct CriuSettings {
+    /// The directory with the images; a checkpoint makes it when it is missing, with mode 0700.
     pub image_path: PathBuf,
     /// Where CRIU's log and other files go; with the images when `None`.
     pub work_path: Option<PathBuf>,
-    /// Images of an earlier pre-dump, relative to `image_path`: memory that has not changed since is not written again.
+    /// Take established TCP connections along, and restore them.
+    pub tcp_established: bool,
+    /// Make links for open files that have no name any more, and take these away again.
+    pub link_remap: bool,
+    /// Leave out Unix sockets connected to outside, and connect them anew.
+    pub ext_unix_sk: bool,
+    /// Take along, and restore, what shares its session with the outside.
+    pub shell_job: bool,
+    /// Take locks on files along, and restore them.
+    pub file_locks: bool,
+    /// Of a checkpoint: drop memory from the parent's images that is written anew.  Of a restore: give memory that was
+    /// restored back to the file system.
+    pub auto_dedup: bool,
+    /// Of a checkpoint: leave memory in the container, and serve it from there to `criu lazy-pages` at the page server's
+    /// address.  Of a restore: get memory when it is needed, from a running `criu lazy-pages`, whose socket is in the work
+    /// directory.
+    pub lazy_pages: bool,
+    /// What is done about cgroups.
+    pub manage_cgroups: ManageCgroups,
+}
+
+/// How a container is checkpointed.
+#[derive(Debug, Default)]
+pub struct CheckpointOptions {
+    /// What the restore is told too.
+    pub criu: CriuSettings,
+    /// Images of an earlier pre-dump, relative to the images: memory that has not changed since is not written again.
     pub parent_path: Option<PathBuf>,
     /// Let the container go on afterwards.
     pub leave_running: bool,
     /// Only write memory, and let the container go on: what changes until the dump is written then.
     pub pre_dump: bool,
-    /// Take established TCP connections along.
-    pub tcp_established: bool,
     /// Leave out connections that nobody has accepted yet.
     pub tcp_skip_in_flight: bool,
-    /// Make links for open files that have no name any more.
-    pub link_remap: bool,
-    /// Leave out Unix sockets connected to outside.
-    pub ext_unix_sk: bool,
-    /// Take along what shares its session with the outside.
-    pub shell_job: bool,
-    /// Take locks on files along.
-    pub file_locks: bool,
-    /// Drop memory from the parent's images that is written anew.
-    pub auto_dedup: bool,
-    /// Leave memory in the container, and serve it from there to `criu lazy-pages` at the page server's address.
-    pub lazy_pages: bool,
     /// Gets a NUL byte as soon as pages are served.
     pub status_fd: Option<OwnedFd>,
     /// Address and port of a `criu page-server` that takes the memory; with `lazy_pages`, where we listen.
     pub page_server: Option<(String, u16)>,
-    /// What is done about cgroups.
-    pub manage_cgroups: ManageCgroups,
 }
 
 /// How a container is restored.
@@ -70,30 +80,14 @@ pub struct RestoreOptions {
     pub console_socket: Option<OwnedFd>,
     /// What takes the place of the pipes that were its stdin, stdout and stderr; the caller's own when `None`.
     pub stdio: Option<[OwnedFd; 3]>,
+    /// As [`crate::CreateOptions::notify_socket`]: what takes the place of the socket that it had.
+    pub notify_socket: Option<PathBuf>,
     /// The container is a unit of systemd's.
     pub systemd_cgroup: bool,
     /// As [`crate::CreateOptions::rootless_cgroups`].
     pub rootless_cgroups: Option<bool>,
-    /// The directory with the images.
-    pub image_path: PathBuf,
-    /// Where CRIU's log and other files go; with the images when `None`.
-    pub work_path: Option<PathBuf>,
-    /// Restore established TCP connections.
-    pub tcp_established: bool,
-    /// Restore links that were made for files without a name.
-    pub link_remap: bool,
-    /// Connect Unix sockets to outside anew.
-    pub ext_unix_sk: bool,
-    /// Restore what shared its session with the outside.
-    pub shell_job: bool,
-    /// Restore locks on files.
-    pub file_locks: bool,
-    /// Give memory that was restored back to the file system.
-    pub auto_dedup: bool,
-    /// Get memory when it is needed, from a running `criu lazy-pages`, whose socket is in the work directory.
-    pub lazy_pages: bool,
-    /// What is done about cgroups.
-    pub manage_cgroups: ManageCgroups,
+    /// What the checkpoint was told too.
+    pub criu: CriuSettings,
     /// The profile of AppArmor, or the label of SELinux (`selinux:LABEL`), to run under instead of that in the images.
     pub lsm_profile: Option<String>,
     /// The SELinux context of mounts, instead of that in the images.

@@ -1,10 +1,11 @@
 //! What CRIU is asked for: pure functions from a plan, the options, and what was looked at on the host.
 
 use super::descriptors::is_external_file;
-use super::options::{CheckpointOptions, ManageCgroups, RestoreOptions};
+use super::options::{CheckpointOptions, CriuSettings, ManageCgroups, RestoreOptions};
 use super::rpc::{CgroupRoot, CriuOptions, InheritFd, JoinNamespace, PageServer, Request, kind};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, HostStep, MountSource, Namespace, Plan};
+use crate::state::HostMount;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::path::Path;
@@ -25,38 +26,50 @@ pub(super) struct Bound {
     pub destination: CString,
     /// Where it comes from.
     pub source: CString,
+    /// Its ids are mapped.
+    pub mapped: bool,
+}
+
+/// What a later dump is to know of a plan: the mounts that are the host's.
+pub(crate) fn host_mounts(plan: &Plan) -> Vec<HostMount> {
+    let recorded = |bound: Bound| HostMount {
+        destination: bound.destination.to_string_lossy().into_owned(),
+        mapped: bound.mapped,
+    };
+    bound(plan).into_iter().map(recorded).collect()
+}
+
+/// Refuses a mount of which CRIU knows nothing.
+pub(super) fn refuse_mapped(destination: &str, mapped: bool) -> Result<(), Error> {
+    if !mapped {
+        return Ok(());
+    }
+    let message = format!("mount {destination}: CRIU knows nothing of mounts with mapped ids (idmap)");
+    Err(Error::new(ErrorKind::InvalidConfig, message))
 }
 
 /// The trees of the host that a plan binds.
-///
-/// # Errors
-/// One is bound with its ids mapped, of which CRIU knows nothing.
-pub(super) fn bound(plan: &Plan) -> Result<Vec<Bound>, Error> {
+pub(super) fn bound(plan: &Plan) -> Vec<Bound> {
     let mut trees = BTreeMap::new();
     for planned in &plan.host {
         let HostStep::OpenTree { slot, source, idmap, .. } = &planned.step else { continue };
-        if idmap.is_some() {
-            let message =
-                format!("{}: CRIU cannot checkpoint mounts with mapped ids (idmap)", planned.origin);
-            return Err(Error::new(ErrorKind::InvalidConfig, message));
-        }
-        trees.insert(*slot, source);
+        trees.insert(*slot, (source, idmap.is_some()));
     }
     let found = plan.child.iter().filter_map(|planned| match &planned.step {
         ChildStep::Mount(mount) => {
-            let source = match &mount.source {
-                MountSource::Bind { path, .. } => path,
+            let (source, mapped) = match &mount.source {
+                MountSource::Bind { path, .. } => (path, false),
                 MountSource::Tree { slot } => *trees.get(slot)?,
                 MountSource::New { .. } => return None,
             };
-            Some(Bound { destination: mount.destination.clone(), source: source.clone() })
+            Some(Bound { destination: mount.destination.clone(), source: source.clone(), mapped })
         }
         ChildStep::Device(device) if device.bind => {
-            Some(Bound { destination: device.path.clone(), source: device.path.clone() })
+            Some(Bound { destination: device.path.clone(), source: device.path.clone(), mapped: false })
         }
         _ => None,
     });
-    Ok(found.collect())
+    found.collect()
 }
 
 /// The paths that a plan hides.
@@ -125,13 +138,20 @@ fn utf8(path: &CStr) -> Result<&str, Error> {
 }
 
 /// What dumps and restores have in common.
-fn common(annotations: &BTreeMap<String, String>, cgroups: ManageCgroups, log: &str) -> CriuOptions {
+fn common(settings: &CriuSettings, annotations: &BTreeMap<String, String>, log: &str) -> CriuOptions {
     CriuOptions {
         log_level: LOG_LEVEL,
         log_file: log.to_owned(),
         notify_scripts: true,
         manage_cgroups: true,
-        manage_cgroups_mode: mode(cgroups),
+        manage_cgroups_mode: mode(settings.manage_cgroups),
+        tcp_established: settings.tcp_established,
+        link_remap: settings.link_remap,
+        ext_unix_sk: settings.ext_unix_sk,
+        shell_job: settings.shell_job,
+        file_locks: settings.file_locks,
+        auto_dedup: settings.auto_dedup,
+        lazy_pages: settings.lazy_pages,
         // What is in a network namespace is set up by who made it: a network plugin, a hook.
         empty_ns: libc::CLONE_NEWNET.unsigned_abs(),
         orphan_pts_master: true,
@@ -160,14 +180,7 @@ pub(super) fn dump(
         pid: facts.pid,
         root: text(rootfs)?,
         leave_running: options.leave_running,
-        tcp_established: options.tcp_established,
         tcp_skip_in_flight: options.tcp_skip_in_flight,
-        link_remap: options.link_remap,
-        ext_unix_sk: options.ext_unix_sk,
-        shell_job: options.shell_job,
-        file_locks: options.file_locks,
-        auto_dedup: options.auto_dedup,
-        lazy_pages: options.lazy_pages,
         page_server: options
             .page_server
             .as_ref()
@@ -176,7 +189,7 @@ pub(super) fn dump(
         track_mem: options.parent_path.is_some(),
         freeze_cgroup: facts.freezer.clone().unwrap_or_default(),
         external,
-        ..common(annotations, options.manage_cgroups, super::dump::LOG)
+        ..common(&options.criu, annotations, super::dump::LOG)
     };
     Ok(Request { kind, options: Some(options), ..Request::default() })
 }
@@ -206,8 +219,10 @@ pub(super) fn restore(
     facts: &RestoreFacts<'_>,
 ) -> Result<Request, Error> {
     let mut external = Vec::new();
-    for Bound { destination, source } in bound(plan)? {
-        external.push(format!("mnt[{}]:{}", utf8(&destination)?, utf8(&source)?));
+    for Bound { destination, source, mapped } in bound(plan) {
+        let destination = utf8(&destination)?;
+        refuse_mapped(destination, mapped)?;
+        external.push(format!("mnt[{destination}]:{}", utf8(&source)?));
     }
     if masked(plan).next().is_some() {
         external.push(format!("mnt[{NULL}]:{NULL}"));
@@ -224,13 +239,6 @@ pub(super) fn restore(
         // The new processes are our children, so that they can be waited for.
         rst_sibling: true,
         evasive_devices: true,
-        tcp_established: options.tcp_established,
-        link_remap: options.link_remap,
-        ext_unix_sk: options.ext_unix_sk,
-        shell_job: options.shell_job,
-        file_locks: options.file_locks,
-        auto_dedup: options.auto_dedup,
-        lazy_pages: options.lazy_pages,
         lsm_profile: options.lsm_profile.clone().unwrap_or_default(),
         lsm_mount_context: options.lsm_mount_context.clone().unwrap_or_default(),
         inherit_fd: pipes.chain(given).collect(),
@@ -239,7 +247,7 @@ pub(super) fn restore(
             .collect(),
         join_ns: joined(plan)?,
         external,
-        ..common(annotations, options.manage_cgroups, super::restore::LOG)
+        ..common(&options.criu, annotations, super::restore::LOG)
     };
     Ok(Request { kind: kind::RESTORE, options: Some(options), ..Request::default() })
 }

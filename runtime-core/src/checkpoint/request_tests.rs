@@ -91,6 +91,30 @@ fn what_is_the_hosts_is_external_to_a_dump() {
     assert_eq!((options.work_dir_fd, options.freeze_cgroup.as_str()), (Some(6), "/cg/f"));
 }
 
+/// Each setting that both have, with what is asked for then beside what is `plain`.
+fn each_setting(plain: impl Fn() -> CriuOptions) -> Vec<(CriuSettings, CriuOptions)> {
+    let none = CriuSettings::default;
+    let mut all = vec![
+        (CriuSettings { tcp_established: true, ..none() }, CriuOptions { tcp_established: true, ..plain() }),
+        (CriuSettings { link_remap: true, ..none() }, CriuOptions { link_remap: true, ..plain() }),
+        (CriuSettings { ext_unix_sk: true, ..none() }, CriuOptions { ext_unix_sk: true, ..plain() }),
+        (CriuSettings { shell_job: true, ..none() }, CriuOptions { shell_job: true, ..plain() }),
+        (CriuSettings { file_locks: true, ..none() }, CriuOptions { file_locks: true, ..plain() }),
+        (CriuSettings { auto_dedup: true, ..none() }, CriuOptions { auto_dedup: true, ..plain() }),
+        (CriuSettings { lazy_pages: true, ..none() }, CriuOptions { lazy_pages: true, ..plain() }),
+    ];
+    for (manage_cgroups, mode) in [
+        (ManageCgroups::Ignore, 0),
+        (ManageCgroups::Soft, 3),
+        (ManageCgroups::Full, 4),
+        (ManageCgroups::Strict, 5),
+    ] {
+        let asked = CriuOptions { manage_cgroups_mode: Some(mode), ..plain() };
+        all.push((CriuSettings { manage_cgroups, ..none() }, asked));
+    }
+    all
+}
+
 #[test]
 fn each_option_of_a_dump_is_asked_for() {
     let facts = DumpFacts { pid: 42, images: 5, ..DumpFacts::default() };
@@ -99,24 +123,17 @@ fn each_option_of_a_dump_is_asked_for() {
         assert_eq!(dumped(&options, &[], &facts), (kind::DUMP, expected), "{options:?}");
     };
     let none = CheckpointOptions::default;
+    for (criu, expected) in each_setting(plain) {
+        check(CheckpointOptions { criu, ..none() }, expected);
+    }
     check(
         CheckpointOptions { leave_running: true, ..none() },
         CriuOptions { leave_running: true, ..plain() },
     );
     check(
-        CheckpointOptions { tcp_established: true, ..none() },
-        CriuOptions { tcp_established: true, ..plain() },
-    );
-    check(
         CheckpointOptions { tcp_skip_in_flight: true, ..none() },
         CriuOptions { tcp_skip_in_flight: true, ..plain() },
     );
-    check(CheckpointOptions { link_remap: true, ..none() }, CriuOptions { link_remap: true, ..plain() });
-    check(CheckpointOptions { ext_unix_sk: true, ..none() }, CriuOptions { ext_unix_sk: true, ..plain() });
-    check(CheckpointOptions { shell_job: true, ..none() }, CriuOptions { shell_job: true, ..plain() });
-    check(CheckpointOptions { file_locks: true, ..none() }, CriuOptions { file_locks: true, ..plain() });
-    check(CheckpointOptions { auto_dedup: true, ..none() }, CriuOptions { auto_dedup: true, ..plain() });
-    check(CheckpointOptions { lazy_pages: true, ..none() }, CriuOptions { lazy_pages: true, ..plain() });
     check(
         CheckpointOptions { page_server: Some(("::1".into(), 27)), ..none() },
         CriuOptions { page_server: Some(PageServer { address: "::1".into(), port: 27 }), ..plain() },
@@ -125,17 +142,6 @@ fn each_option_of_a_dump_is_asked_for() {
         CheckpointOptions { parent_path: Some("../parent".into()), ..none() },
         CriuOptions { parent_img: "../parent".into(), track_mem: true, ..plain() },
     );
-    for (manage_cgroups, mode) in [
-        (ManageCgroups::Ignore, 0),
-        (ManageCgroups::Soft, 3),
-        (ManageCgroups::Full, 4),
-        (ManageCgroups::Strict, 5),
-    ] {
-        check(
-            CheckpointOptions { manage_cgroups, ..none() },
-            CriuOptions { manage_cgroups_mode: Some(mode), ..plain() },
-        );
-    }
     let pre = CheckpointOptions { pre_dump: true, ..none() };
     assert_eq!(dumped(&pre, &[], &facts), (kind::PRE_DUMP, plain()));
 }
@@ -196,20 +202,9 @@ fn each_option_of_a_restore_is_asked_for() {
         assert_eq!(restored(&options), expected, "{options:?}");
     };
     let plain = plain_restore;
-    check(
-        RestoreOptions { tcp_established: true, ..none() },
-        CriuOptions { tcp_established: true, ..plain() },
-    );
-    check(RestoreOptions { link_remap: true, ..none() }, CriuOptions { link_remap: true, ..plain() });
-    check(RestoreOptions { ext_unix_sk: true, ..none() }, CriuOptions { ext_unix_sk: true, ..plain() });
-    check(RestoreOptions { shell_job: true, ..none() }, CriuOptions { shell_job: true, ..plain() });
-    check(RestoreOptions { file_locks: true, ..none() }, CriuOptions { file_locks: true, ..plain() });
-    check(RestoreOptions { auto_dedup: true, ..none() }, CriuOptions { auto_dedup: true, ..plain() });
-    check(RestoreOptions { lazy_pages: true, ..none() }, CriuOptions { lazy_pages: true, ..plain() });
-    check(
-        RestoreOptions { manage_cgroups: ManageCgroups::Full, ..none() },
-        CriuOptions { manage_cgroups_mode: Some(4), ..plain() },
-    );
+    for (criu, expected) in each_setting(plain) {
+        check(RestoreOptions { criu, ..none() }, expected);
+    }
     check(
         RestoreOptions { lsm_profile: Some("apparmor:x".into()), ..none() },
         CriuOptions { lsm_profile: "apparmor:x".into(), ..plain() },
@@ -225,9 +220,14 @@ fn what_criu_cannot_do_is_refused() {
     let mut mapped = plan();
     let HostStep::OpenTree { idmap, .. } = &mut mapped.host[2].step else { panic!() };
     *idmap = Some((IdMaps::default(), false));
-    mapped.host[2].origin = "mounts[4]".into();
-    let error = bound(&mapped).unwrap_err().to_string();
-    assert_eq!(error, "mounts[4]: CRIU cannot checkpoint mounts with mapped ids (idmap)");
+    let expected = "mount /tree: CRIU knows nothing of mounts with mapped ids (idmap)";
+    let refused = restore(&RestoreOptions::default(), &mapped, &BTreeMap::new(), &facts()).unwrap_err();
+    assert_eq!(refused.to_string(), expected);
+    // So that a dump refuses them too, they are on record.
+    let recorded = host_mounts(&mapped);
+    let names: Vec<_> = recorded.iter().map(|mount| (mount.destination.as_str(), mount.mapped)).collect();
+    assert_eq!(names, [("/data", false), ("/tree", true), ("/dev/y", false)]);
+    assert_eq!(refuse_mapped("/tree", true).unwrap_err().to_string(), expected);
     let mut joined = plan();
     let HostStep::OpenNamespace { kind, .. } = &mut joined.host[1].step else { panic!() };
     *kind = Namespace::Cgroup;

@@ -60,11 +60,12 @@ impl Runtime {
             loaded: options.loaded.take(),
             systemd_cgroup: options.systemd_cgroup,
             rootless_cgroups: options.rootless_cgroups,
+            notify_socket: options.notify_socket.clone(),
             ..CreateOptions::default()
         };
         let compiled = compile_silently(&mut create, true)?;
         check_console(compiled.bundle.has_terminal(), options.console_socket.is_some())?;
-        let directories = Directories::open(&options.image_path, options.work_path.as_deref(), false)?;
+        let directories = Directories::open(&options.criu, false)?;
         let descriptors = descriptors::read(directories.images.as_fd())?;
         let namespaces = open_namespaces(&compiled.plan)?;
         let dir = StateRoot::open(self.root())?.reserve(&options.id)?;
@@ -117,19 +118,22 @@ impl Restore<'_> {
         };
         let mut criu = Criu { child, socket };
         let mut first = None;
-        let mut process = None;
+        let mut made = Made::default();
         let worked = criu.require_version().and_then(|()| {
             // Open until the end, as CRIU opens them from here.
             let seen = self.directories.seen_by(criu.child.pid)?;
             let request = self.request(&seen, criu.child.pid, state)?;
             criu.work(&request, &self.directories.log.join(LOG), |notify, descriptor| {
                 first = first.take().or_else(|| child_of_ours(notify.pid));
-                self.notified(notify, descriptor, state, &mut process)
+                self.notified(notify, descriptor, state, &mut made)
             })
         });
         // Told here already, so that a failure leads to the removal of the processes that are there by then.
         let ended = criu.finish();
         let worked = worked.and(ended);
+        if worked.is_err() {
+            made.return_devices();
+        }
         if let (Err(_), Some(first)) = (&worked, &first) {
             // CRIU has killed it, or did not come to it; nobody else reaps it.  What is no child of ours is left alone.
             if let Ok(None) = sys::wait_child(Fd::from(first), libc::WNOHANG) {
@@ -138,7 +142,9 @@ impl Restore<'_> {
             }
         }
         worked?;
-        process.map(Process::new).ok_or_else(|| Error::new(ErrorKind::Host, "criu has restored no process"))
+        made.process
+            .map(Process::new)
+            .ok_or_else(|| Error::new(ErrorKind::Host, "criu has restored no process"))
     }
 
     /// Starts CRIU where it sees the root file system mounted.
@@ -181,12 +187,12 @@ impl Restore<'_> {
         notify: &Notify,
         descriptor: Option<OwnedFd>,
         state: &mut State,
-        process: &mut Option<Child>,
+        made: &mut Made,
     ) -> Result<(), Error> {
         match notify.script.as_str() {
-            "setup-namespaces" => self.set_up_namespaces(notify.pid, state),
+            "setup-namespaces" => self.set_up_namespaces(notify.pid, state, made),
             "post-restore" => {
-                *process = Some(self.record(notify.pid, state)?);
+                made.process = Some(self.record(notify.pid, state)?);
                 Ok(())
             }
             "orphan-pts-master" => self.pass_terminal(descriptor),
@@ -195,13 +201,14 @@ impl Restore<'_> {
     }
 
     /// The namespaces are there, and nothing in them yet: sockets come after.
-    fn set_up_namespaces(&self, pid: i32, state: &State) -> Result<(), Error> {
+    fn set_up_namespaces(&self, pid: i32, state: &mut State, made: &mut Made) -> Result<(), Error> {
+        let proc = TrustedProc::open().map_err(|e| Error::because(ErrorKind::Host, "", e))?;
+        let netns = proc.namespace(pid, Namespace::Network);
+        let netns = netns.map_err(|e| Error::because(ErrorKind::Host, "", e))?;
         if self.compiled.plan.clone.flags & libc::CLONE_NEWNET != 0 {
-            let proc = TrustedProc::open().map_err(|e| Error::because(ErrorKind::Host, "", e))?;
-            let netns = proc.namespace(pid, Namespace::Network);
-            let netns = netns.map_err(|e| Error::because(ErrorKind::Host, "", e))?;
             netdev::loopback_up(netns.as_fd()).map_err(|e| Error::because(ErrorKind::Host, "", e))?;
         }
+        self.move_devices(netns, state, made)?;
         let json = oci_state(state, Status::Creating, pid);
         for planned in &self.compiled.plan.host {
             if let HostStep::Hooks { kind: kind @ (HookKind::Prestart | HookKind::CreateRuntime), hooks } =
@@ -210,6 +217,22 @@ impl Restore<'_> {
                 hooks::run_hooks(*kind, hooks, &json, HookPlace::Runtime)
                     .map_err(|e| Error::because(ErrorKind::Hook, "", e))?;
             }
+        }
+        Ok(())
+    }
+
+    /// The devices of `linux.netDevices`, which are in no image: the host has them.
+    fn move_devices(&self, netns: OwnedFd, state: &mut State, made: &mut Made) -> Result<(), Error> {
+        let netns = made.network.insert(netns);
+        for planned in &self.compiled.plan.host {
+            let HostStep::MoveNetDevice { host, container } = &planned.step else { continue };
+            let moved =
+                netdev::prepare(host).and_then(|info| netdev::move_to(&info, netns.as_fd(), container));
+            let name = moved.map_err(|e| Error::because(ErrorKind::Host, planned.origin.clone(), e))?;
+            // Saved with the process: until then a template is enough to find it by.
+            let recorded = state.net_devices.iter_mut().filter(|device| device.host_name == *host);
+            recorded.for_each(|device| device.container_name.clone_from(&name));
+            made.devices.push((name, host.clone()));
         }
         Ok(())
     }
@@ -242,6 +265,27 @@ impl Restore<'_> {
         };
         let sent = sys::send_fd(Fd::from(socket), b"/dev/ptmx", Fd::from(&master));
         sent.map_err(|e| Error::because(ErrorKind::Host, "send the terminal to the console socket", e))
+    }
+}
+
+/// What is there of a container while it is restored.
+#[derive(Default)]
+struct Made {
+    process: Option<Child>,
+    network: Option<OwnedFd>,
+    /// Network devices that were moved into it: their names inside and on the host.
+    devices: Vec<(String, String)>,
+}
+
+impl Made {
+    /// Sends the devices back, from a namespace whose processes are gone, or will be.
+    fn return_devices(&self) {
+        let Some(network) = &self.network else { return };
+        for (container, host) in &self.devices {
+            if let Err(e) = netdev::move_back(network.as_fd(), container, host) {
+                log::warn!("{e}");
+            }
+        }
     }
 }
 

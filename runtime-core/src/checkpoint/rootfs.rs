@@ -95,7 +95,7 @@ impl Root {
 /// The mount points that CRIU cannot make: those in the root file system, and in trees of the host.  In what is new in the
 /// container (a tmpfs, proc) they come with the images, or by themselves.
 fn points(plan: &Plan) -> Result<Vec<Point>, Error> {
-    let sources = bound(plan)?;
+    let sources = bound(plan);
     let mounts: Vec<_> = plan
         .child
         .iter()

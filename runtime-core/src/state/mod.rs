@@ -23,9 +23,10 @@ mod time;
 pub use dir::{ContainerDir, START_SOCKET, STATE_FILE, StateRoot, validate_id};
 pub use error::StateError;
 pub use filter::FILTER_FILE;
-pub use process::{ProcState, has_executed, identify, process_start_time};
+pub use process::{ProcState, has_executed, identify, is_stopped, process_start_time};
 pub use record::{
-    ExecDefaults, Helper, IntelRdt, NetDevice, Phase, STATE_VERSION, Seccomp, SeccompListener, State,
+    ExecDefaults, Helper, HostMount, IntelRdt, NetDevice, Phase, STATE_VERSION, Seccomp, SeccompListener,
+    State,
 };
 pub use time::{now, rfc3339};
 

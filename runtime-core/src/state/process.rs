@@ -20,6 +20,12 @@ pub fn process_start_time(pid: i32) -> Option<u64> {
     read_stat(pid).map(|(_, start_time)| start_time)
 }
 
+/// Whether a process has been stopped by a signal (`SIGSTOP`, `SIGTSTP`).
+#[must_use]
+pub fn is_stopped(pid: i32) -> bool {
+    read_stat(pid).is_some_and(|(state, _)| state == 'T')
+}
+
 /// What has become of the process that had this pid and started at this time.
 #[must_use]
 pub fn identify(pid: i32, start_time: u64) -> ProcState {

@@ -52,6 +52,17 @@ pub struct NetDevice {
     pub container_name: String,
 }
 
+/// A tree of the host's that is mounted in the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct HostMount {
+    /// Where the configuration puts it.
+    pub destination: String,
+    /// Its ids are mapped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mapped: bool,
+}
+
 /// The seccomp filter of a container; its instructions are beside the record, in [`super::FILTER_FILE`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -174,6 +185,10 @@ pub struct State {
     pub rootless: bool,
     /// Shares the pid namespace of its creator: the end of its first process does not end the others.
     pub host_pid_namespace: bool,
+    /// What of its mounts is the host's: a checkpoint leaves that out.  Recorded, because the bundle may have changed or gone by
+    /// then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_mounts: Vec<HostMount>,
     /// The CRIU that is at work on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub criu: Option<Helper>,

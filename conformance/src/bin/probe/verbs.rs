@@ -57,6 +57,7 @@ pub const NAMES: &[&str] = &[
     "stat",
     "trap",
     "true",
+    "tell",
     "tty",
     "write",
 ];
@@ -109,6 +110,7 @@ pub fn run(name: &str, args: &[String]) -> Option<i32> {
         "chown" => chown(args),
         "mknod" => make_node(args),
         "notify" => notify(args),
+        "tell" => tell(args),
         "kill-self" => kill_self(args),
         "trap" => trap(args),
         "fork" => fork(args),
@@ -237,6 +239,17 @@ fn notify(args: &[String]) -> Outcome {
     let path = std::env::var("NOTIFY_SOCKET").map_err(|_| usage("notify TEXT, with NOTIFY_SOCKET set"))?;
     UnixDatagram::unbound()?.send_to(args.join("\n").as_bytes(), path)?;
     say("ok")
+}
+
+/// Sends numbers to a datagram socket that it is connected to, one after the other.
+fn tell(args: &[String]) -> Outcome {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(argument(args, 0, "tell PATH")?)?;
+    for number in 1_u64.. {
+        socket.send(number.to_string().as_bytes())?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(0)
 }
 
 fn signal(word: &str) -> io::Result<Signal> {
