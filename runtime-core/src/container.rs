@@ -388,8 +388,9 @@ fn remove(dir: ContainerDir, state: &State) -> Result<(), Error> {
         end_init(&init);
     }
     if let Some(cgroup) = &state.cgroup {
-        // Most often its last process has gone with the first.
-        if cgroup.procs(true).map_or(true, |left| !left.is_empty()) && cgroup.exists() {
+        // Most often its last process has gone with the first, and the kernel says so by removing the group.
+        let empty = || cgroup.procs(true).is_ok_and(|left| left.is_empty());
+        if !cgroup.remove_main_if_empty() && !empty() && cgroup.exists() {
             cgroup.kill_all(libc::SIGKILL)?;
         }
         cgroup.remove()?;

@@ -25,6 +25,14 @@ impl Placement {
         self.remove_within(PATIENCE)
     }
 
+    /// Removes the group in which the container's processes are looked up, if there are none in it; false if that cannot be, for
+    /// whatever reason.  One that systemd keeps is left to it.
+    #[must_use]
+    pub fn remove_main_if_empty(&self) -> bool {
+        let main = self.main().filter(|_| self.unit.is_none());
+        main.is_some_and(|group| std::fs::remove_dir(&group.path).is_ok())
+    }
+
     /// As [`Placement::remove`], with its own patience.
     pub(super) fn remove_within(&self, patience: Duration) -> Result<(), CgroupError> {
         // systemd is asked first, as it would not understand where its group has gone; what it does not keep is left to us.
