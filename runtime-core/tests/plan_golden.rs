@@ -562,6 +562,21 @@ fn every_limit() {
     case(limited(&resources())).on(none).check("limits_none");
 }
 
+/// Groups of version 1 are made while the process is at work: what takes memory waits for them, network devices for a namespace that
+/// is there; and into a user namespace the process takes their files along.
+#[test]
+fn groups_made_beside_the_process() {
+    let v1 = || with_controllers(&CONTROLLERS[..2], false);
+    let mounts = with_mounts(json!([
+        {"destination": "/a", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/b", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]},
+    ]));
+    case(bare(&["mount", "network"], mounts)).on(v1()).check("beside");
+    let devices = json!({"linux": {"netDevices": {"eth1": {}}}});
+    case(bare(&["mount", "network"], devices)).on(v1()).check("beside_devices");
+    case(bare(&["user", "mount"], mapped(&[MAPS], &[MAPS]))).on(v1()).check("beside_user");
+}
+
 /// config-linux.md, "Cgroup ownership".
 #[test]
 fn a_group_is_given_to_the_user_of_a_user_namespace() {

@@ -61,6 +61,18 @@ impl Placement {
         Ok(())
     }
 
+    /// Makes the group of version 2 alone, if there is to be one, before [`Placement::create`] makes the others.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotEmpty`], [`CgroupError::Io`].
+    pub fn create_v2(&mut self) -> Result<(), CgroupError> {
+        if let Some(group) = self.v2() {
+            make(group, false)?;
+            self.v2_made = true;
+        }
+        Ok(())
+    }
+
     /// Makes the groups.  Where version 2 is alone, all its controllers are handed down to the new group, as far as that can
     /// be; beside version 1 those in `needs` are.
     ///
@@ -73,9 +85,9 @@ impl Placement {
         let may_drop = self.rootless && !self.explicit;
         let mut dropped = Vec::new();
         let mut kept = Vec::with_capacity(self.groups.len());
-        let kept_by_systemd = self.unit.is_some();
         for group in &self.groups {
-            match make_usable(group, may_drop, kept_by_systemd) {
+            let made = self.unit.is_some() || (self.v2_made && group.is_v2());
+            match make_usable(group, may_drop, made) {
                 Ok(()) => kept.push(group.clone()),
                 Err(error) if may_drop && error.is_permission() => dropped.push(group.clone()),
                 Err(error) => return Err(error),
@@ -191,8 +203,8 @@ fn refused(need: Need<'_>, reason: impl Into<String>) -> CgroupError {
 }
 
 /// Makes a group so that a process can be put into it.
-fn make_usable(group: &Group, may_drop: bool, kept_by_systemd: bool) -> Result<(), CgroupError> {
-    make(group, kept_by_systemd)?;
+fn make_usable(group: &Group, may_drop: bool, made: bool) -> Result<(), CgroupError> {
+    make(group, made)?;
     if group.has("cpuset") {
         fill_cpuset(group)?;
     }
@@ -241,13 +253,13 @@ const MADE_FOR_CONTAINERS: Mode = Mode::S_ISVTX;
 /// How often the directories above a group are made anew, when another container's end takes them away meanwhile.
 const MAKE_ROUNDS: usize = 100;
 
-/// Makes a group's directory, and those above it that lack.  One that systemd has made has the container's process in it.
-fn make(group: &Group, kept_by_systemd: bool) -> Result<(), CgroupError> {
+/// Makes a group's directory, and those above it that lack.  One that was `made`, by systemd or by us, has the container's process in it.
+fn make(group: &Group, made: bool) -> Result<(), CgroupError> {
     let usual = Mode::from_bits_truncate(0o755);
     for _ in 0..MAKE_ROUNDS {
         match mkdir(&group.path, usual) {
             Ok(()) => return Ok(()),
-            Err(Errno::EEXIST) if kept_by_systemd => return Ok(()),
+            Err(Errno::EEXIST) if made => return Ok(()),
             // Made by somebody since the survey, or left by a container of the same path that was not deleted whole.
             Err(Errno::EEXIST) => return check_empty(&group.path),
             Err(Errno::ENOENT) => {}

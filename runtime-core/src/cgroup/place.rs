@@ -82,6 +82,9 @@ pub struct Placement {
     /// What systemd is asked for, where it keeps the groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unit: Option<Unit>,
+    /// The group of version 2 is made, and the container's process may be in it.
+    #[serde(skip)]
+    pub(super) v2_made: bool,
 }
 
 /// A placement as read from a record, before it is checked.
@@ -101,7 +104,7 @@ impl TryFrom<Recorded> for Placement {
     fn try_from(recorded: Recorded) -> Result<Self, String> {
         recorded.groups.iter().try_for_each(Group::check)?;
         let Recorded { groups, rootless, explicit, unit } = recorded;
-        Ok(Self { groups, rootless, explicit, unit })
+        Ok(Self { groups, rootless, explicit, unit, v2_made: false })
     }
 }
 
@@ -176,7 +179,7 @@ pub fn place(
         }
         groups.push(group(None, mount, base, &inner));
     }
-    Ok(Placement { groups, rootless, explicit: given.is_some(), unit: None })
+    Ok(Placement { groups, rootless, explicit: given.is_some(), ..Placement::default() })
 }
 
 fn components(path: &str) -> Result<Vec<&str>, &'static str> {

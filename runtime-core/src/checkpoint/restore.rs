@@ -14,7 +14,7 @@ use crate::launch::inputs::Record;
 use crate::launch::netdev;
 use crate::launch::parent::surround;
 use crate::launch::procfs::TrustedProc;
-use crate::plan::{HookKind, HostStep, Namespace, Plan};
+use crate::plan::{ChildStep, HookKind, HostStep, Namespace, Plan};
 use crate::process::Process;
 use crate::runtime::{Compiled, CreateOptions, Runtime, check_console, compile_silently, new_state};
 use crate::state::{ContainerDir, Phase, State, StateRoot};
@@ -205,7 +205,8 @@ impl Restore<'_> {
         let proc = TrustedProc::open().map_err(|e| Error::because(ErrorKind::Host, "", e))?;
         let netns = proc.namespace(pid, Namespace::Network);
         let netns = netns.map_err(|e| Error::because(ErrorKind::Host, "", e))?;
-        if self.compiled.plan.clone.flags & libc::CLONE_NEWNET != 0 {
+        let steps = &self.compiled.plan.child;
+        if steps.iter().any(|planned| matches!(planned.step, ChildStep::LoopbackUp)) {
             netdev::loopback_up(netns.as_fd()).map_err(|e| Error::because(ErrorKind::Host, "", e))?;
         }
         self.move_devices(netns, state, made)?;

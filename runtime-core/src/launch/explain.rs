@@ -13,13 +13,15 @@ pub fn failed(doing: &str, e: impl Into<Box<dyn std::error::Error + Send + Sync>
     Error::because(ErrorKind::Launch, doing, e)
 }
 
+const NO_MORE_NAMESPACES: &str = " (a limit of /proc/sys/user/max_*_namespaces is reached)";
+
 /// Errors of clone that mean something else than their text.
 pub fn explain_clone(e: SysError) -> String {
     let hint = match e.errno {
         libc::EPERM => {
             " (no right to make these namespaces: is a user namespace missing, or are they disabled?)"
         }
-        libc::ENOSPC => " (a limit of /proc/sys/user/max_*_namespaces is reached)",
+        libc::ENOSPC => NO_MORE_NAMESPACES,
         libc::EUSERS => " (user namespaces are nested too deep)",
         libc::EAGAIN => " (a limit on the number of processes is reached)",
         libc::EINVAL => " (the kernel lacks one of these kinds of namespace)",
@@ -52,6 +54,7 @@ pub fn explain_failure(plan: &Plan, step: u16, error: SysError) -> Error {
 /// Error numbers that mislead, in words (`style.md`, habit 4).
 fn explain_errno(step: &ChildStep, e: SysError) -> String {
     let hint = match (step, e.call, e.errno) {
+        (ChildStep::NewNetworkNamespace, _, libc::ENOSPC) => NO_MORE_NAMESPACES,
         (ChildStep::Mount(_), Call::Check, libc::ELOOP) => " (links of the image lead it into /proc)",
         (ChildStep::Mount(_), Call::Fsopen, libc::ENODEV) => " (the kernel does not know this file system)",
         (ChildStep::Mount(_), Call::MoveMount, libc::ENOTDIR) => {

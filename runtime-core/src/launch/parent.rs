@@ -146,6 +146,10 @@ impl Parent<'_> {
 
     fn step_of_resources(&mut self, step: &HostStep) -> Result<(), Error> {
         match step {
+            HostStep::CreateUnified => match &mut self.cgroup {
+                Some(placement) => Ok(placement.create_v2()?),
+                None => Ok(()),
+            },
             HostStep::CreateCgroup { .. } => self.create_cgroup(),
             HostStep::StartUnit { properties } => self.start_unit(properties),
             HostStep::JoinCgroup => self.join_cgroup(),
@@ -437,6 +441,10 @@ impl Parent<'_> {
         // There is no group yet: systemd makes it around the process.
         if self.makes_unit() {
             return Ok((None, Vec::new()));
+        }
+        if self.plan.clone.enters_later {
+            self.joined_itself = true;
+            return Ok((placement.v2_fd()?, Vec::new()));
         }
         // Before 5.16 the kernel asks who writes to `tasks` and not who has opened it, and in a user namespace we are nobody:
         // then the parent moves the child.  A clone into the group of version 2 is the parent's doing in any case.

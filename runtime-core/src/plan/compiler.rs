@@ -89,7 +89,7 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
     let profile = seccomp::compile(&input, &mut report);
     let groups = cgroups::compile(&input, &mut report);
     let mut steps = Steps::default();
-    namespaces::child_steps(&input, &mut steps);
+    namespaces::child_steps(&input, &groups, &mut steps);
     rootfs::open(&input, &mut steps, &mut report);
     let mut mounted = mounts::compile(&input, &groups, &mut steps, &mut report);
     devices::compile(&input, &mut steps, &mut report);

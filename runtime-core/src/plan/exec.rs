@@ -99,6 +99,7 @@ pub fn compile_exec(
             stage: (!joins.is_empty()).then_some(joins),
             namespace_slots: slots.len(),
             into_cgroup: container.cgroup && affinity.is_none(),
+            enters_later: false,
             initial_affinity: affinity.map(scheduling::cpus),
             hidden: true,
             oom_score: process.oom_score_adj(),

@@ -19,7 +19,9 @@ pub(super) fn compile(
         steps.push(planned(HostStep::Listen, "start comes later"));
     }
     // Before the clone: the child starts in its group of version 2, and enters those of version 1 by itself.
-    if groups.start_unit().is_none() {
+    if groups.beside() {
+        steps.extend(groups.create_unified());
+    } else if groups.start_unit().is_none() {
         steps.extend(groups.create_steps());
     }
     steps.push(planned(HostStep::Clone, "linux.namespaces"));
@@ -30,6 +32,8 @@ pub(super) fn compile(
     // A scope is of processes that are there; the child prepares its root meanwhile.
     if let Some(start) = groups.start_unit() {
         steps.push(planned(start, groups.origin()));
+    }
+    if groups.beside() || groups.start_unit().is_some() {
         steps.extend(groups.create_steps());
     }
     if groups.joins() {

@@ -107,6 +107,10 @@ pub(super) fn compile(input: &Input<'_>, groups: &Groups, steps: &mut Steps, rep
             cgroups::await_group(input, groups, steps);
             cgroup_mounts::compile(input, groups, entry, steps, report);
         } else {
+            if entry.options.copy_up && groups.beside() {
+                // What is copied there is memory, and the container's.
+                cgroups::await_group(input, groups, steps);
+            }
             new(input, entry, below(), steps, report);
         }
     }

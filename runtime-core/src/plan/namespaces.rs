@@ -4,7 +4,7 @@ use super::compiler::{Input, Report, Steps, planned};
 use super::path::c_path;
 use super::{
     ChildStep, CloneSpec, Gate, HostFacts, HostStep, IdMaps, Namespace, Planned, c_string, cgroups, hooks,
-    process,
+    host, process,
 };
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
@@ -98,7 +98,7 @@ impl Namespaces {
     /// A first process joins namespaces: a pid namespace is entered by children only; a user namespace that is joined
     /// decides who owns the new namespaces, so it comes before them; and host namespaces can be joined only before a new
     /// user namespace takes our rights away.
-    fn needs_stage(&self) -> bool {
+    pub(super) fn needs_stage(&self) -> bool {
         self.is_joined(Namespace::Pid)
             || self.is_joined(Namespace::User)
             || (!self.joined.is_empty() && self.is_new(Namespace::User))
@@ -208,7 +208,10 @@ fn writing(linux: &Linux, facts: &HostFacts, report: &mut Report) -> Option<Writ
 /// How the process is made.
 pub(super) fn clone_spec(input: &Input<'_>, groups: &cgroups::Groups, tree_slots: usize) -> CloneSpec {
     let namespaces = &input.namespaces;
-    let later = [Namespace::Cgroup, Namespace::Time];
+    let mut later = vec![Namespace::Cgroup, Namespace::Time];
+    if network_by_itself(input, groups) {
+        later.push(Namespace::Network);
+    }
     let flags = namespaces
         .new
         .iter()
@@ -220,12 +223,21 @@ pub(super) fn clone_spec(input: &Input<'_>, groups: &cgroups::Groups, tree_slots
         flags,
         stage: namespaces.needs_stage().then(joins),
         into_cgroup: groups.into_cgroup,
+        enters_later: groups.beside(),
         initial_affinity: None,
         hidden: hiding == Hiding::AtOnce,
         oom_score: oom_score_of_itself(input),
         namespace_slots: namespaces.joined.len(),
         tree_slots,
     }
+}
+
+/// Whether the process makes its network namespace by itself.  That takes the kernel most of the time of such a clone, in which we can
+/// make its cgroups; but network devices are moved into one that is there.
+fn network_by_itself(input: &Input<'_>, groups: &cgroups::Groups) -> bool {
+    groups.beside()
+        && input.namespaces.is_new(Namespace::Network)
+        && host::net_devices(input.linux()).is_empty()
 }
 
 /// When the process makes itself invisible to processes of its own user (`PR_SET_DUMPABLE`).
@@ -262,7 +274,7 @@ pub(super) fn oom_score_of_itself(input: &Input<'_>) -> Option<i32> {
 }
 
 /// What the process does about its namespaces before it looks at the root file system.
-pub(super) fn child_steps(input: &Input<'_>, steps: &mut Steps) {
+pub(super) fn child_steps(input: &Input<'_>, groups: &cgroups::Groups, steps: &mut Steps) {
     let namespaces = &input.namespaces;
     if !namespaces.needs_stage() {
         for join in namespaces.joins() {
@@ -286,6 +298,9 @@ pub(super) fn child_steps(input: &Input<'_>, steps: &mut Steps) {
         steps.push(ChildStep::BecomeRoot { clear_groups }, namespaces.origin(Namespace::User));
     }
     steps.push(ChildStep::NewSession, "every container has a session of its own");
+    if network_by_itself(input, groups) {
+        steps.push(ChildStep::NewNetworkNamespace, namespaces.origin(Namespace::Network));
+    }
     if namespaces.is_new(Namespace::Network) {
         steps.push(ChildStep::LoopbackUp, namespaces.origin(Namespace::Network));
     }

@@ -18,7 +18,9 @@ pub(super) fn describe(step: &ChildStep, plan: &Plan) -> Words {
         ChildStep::BecomeRoot { clear_groups } => {
             with("BecomeRoot", if *clear_groups { "without groups" } else { "" })
         }
+        ChildStep::EnterCgroups { .. } => plain("EnterCgroups"),
         ChildStep::NewCgroupNamespace => plain("NewCgroupNamespace"),
+        ChildStep::NewNetworkNamespace => plain("NewNetworkNamespace"),
         ChildStep::NewSession => plain("NewSession"),
         ChildStep::NewKeyring { name } => with("NewKeyring", words::text(name)),
         ChildStep::Hostname(name) => with("Hostname", words::text(name)),

@@ -20,6 +20,7 @@ pub(super) fn describe(step: &HostStep, plan: &Plan) -> Words {
             with("OpenTree", format!("{slot}: {kind} {}{map}", words::text(source)))
         }
         HostStep::CreateCgroup { placement } => with("CreateCgroup", groups(placement)),
+        HostStep::CreateUnified => plain("CreateUnified"),
         HostStep::CheckListener { path } => with("CheckListener", path.display().to_string()),
         HostStep::Listen => plain("Listen"),
         HostStep::Clone => with("Clone", clone(plan)),

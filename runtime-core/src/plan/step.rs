@@ -103,7 +103,7 @@ impl Namespace {
 #[derive(Clone, Debug, Default)]
 pub struct CloneSpec {
     /// `CLONE_NEW*` for clone3: the new namespaces but cgroup and time, which the child unshares when its
-    /// cgroup and its offsets are right.
+    /// cgroup and its offsets are right, and network where that is made by [`ChildStep::NewNetworkNamespace`].
     pub flags: i32,
     /// A first process joins namespaces and makes the container's process as its sibling (`CLONE_PARENT`).
     /// Needed when a pid or user namespace is joined, or any is joined before a new user namespace is made:
@@ -112,6 +112,9 @@ pub struct CloneSpec {
     pub stage: Option<Vec<(usize, Namespace)>>,
     /// Whether the child starts inside its cgroup (`CLONE_INTO_CGROUP`, pure v2 only).
     pub into_cgroup: bool,
+    /// The process enters its groups of version 1 by a step ([`ChildStep::EnterCgroups`]), since they are made while it is at work.
+    /// Until then it ends with its parent, as it could not be found by its groups.
+    pub enters_later: bool,
     /// The CPUs that the process runs on before it enters its cgroups (`process.execCPUAffinity.initial`).
     pub initial_affinity: Option<Vec<u64>>,
     /// The process hides itself from processes of the container before it joins or does anything: it has descriptors of the host, and
@@ -197,6 +200,8 @@ pub enum HostStep {
         /// Where.
         placement: cgroup::Placement,
     },
+    /// Makes the group of version 2, which the process is cloned into, where those of version 1 are made beside it.
+    CreateUnified,
     /// Listens on `start.sock`, where `start` will say go.
     Listen,
     /// Makes the container's process.
@@ -407,8 +412,15 @@ pub enum ChildStep {
         /// setgroups(2) is allowed.
         clear_groups: bool,
     },
+    /// Enters the groups of version 1 ([`CloneSpec::enters_later`]).
+    EnterCgroups {
+        /// Their `tasks` files, absolute paths on the host.
+        files: Vec<CString>,
+    },
     /// Unshares the cgroup namespace, whose root becomes the cgroup the process is in.
     NewCgroupNamespace,
+    /// Unshares the network namespace, where the clone has not made it.
+    NewNetworkNamespace,
     /// Starts a session.
     NewSession,
     /// Joins a new session keyring of this name, and lets its owner search it.

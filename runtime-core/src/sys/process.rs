@@ -294,6 +294,14 @@ pub fn set_undumpable() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
 }
 
+/// Has the caller be sent `signal` when the thread that made it ends (`PR_SET_PDEATHSIG`), or nothing with 0.
+///
+/// # Errors
+/// Those of `prctl(2)`.
+pub fn set_parent_death_signal(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, u64::from(signal.cast_unsigned()), 0).map(drop)
+}
+
 /// Sets no_new_privs, which cannot be taken back (`PR_SET_NO_NEW_PRIVS`).
 ///
 /// # Errors

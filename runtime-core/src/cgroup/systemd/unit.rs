@@ -54,7 +54,7 @@ pub fn place(
     }
     let unit =
         Unit { name: names.unit, slice: names.slice, address: manager.address.clone(), started: false };
-    Ok(Placement { groups, rootless, explicit: true, unit: Some(unit) })
+    Ok(Placement { groups, rootless, explicit: true, unit: Some(unit), v2_made: false })
 }
 
 fn group(

@@ -20,6 +20,7 @@ use super::protocol::{self, FromChild, FromParent, SIZE, STAGE};
 use crate::plan::{ChildStep, CloneSpec, Gate, Namespace, Planned, Program};
 use crate::sys::{self, Call, CloneArgs, Fd, Result, SysError, ThreadStack};
 use core::convert::Infallible;
+use core::ffi::CStr;
 
 /// How much the child tells of its steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,6 +194,9 @@ impl Context<'_> {
         if clone.hidden {
             sys::set_undumpable()?;
         }
+        if clone.enters_later {
+            sys::set_parent_death_signal(libc::SIGKILL)?;
+        }
         let cpus = clone.initial_affinity.as_deref();
         if let Some(stdio) = self.stdio {
             for (fd, n) in stdio.into_iter().zip(0..) {
@@ -274,7 +278,13 @@ impl Context<'_> {
             ChildStep::JoinNamespace { slot, kind } => self.join_one(*slot, *kind),
             ChildStep::Await(gate) => self.wait(*gate),
             ChildStep::NewSession => sys::setsid(),
+            ChildStep::EnterCgroups { files } => {
+                files.iter().try_for_each(|file| enter_cgroup(file))?;
+                // From here on whoever cleans up finds us by them.
+                sys::set_parent_death_signal(0)
+            }
             ChildStep::NewCgroupNamespace => sys::unshare(libc::CLONE_NEWCGROUP),
+            ChildStep::NewNetworkNamespace => sys::unshare(libc::CLONE_NEWNET),
             ChildStep::NewTimeNamespace { offsets } => process::new_time_namespace(self, offsets.as_deref()),
             ChildStep::Hide => sys::set_undumpable(),
             ChildStep::BecomeRoot { clear_groups } => process::become_root(*clear_groups),
@@ -410,6 +420,14 @@ impl Context<'_> {
             sys::close(connection);
         }
     }
+}
+
+/// Enters a group by its `tasks` file, a path of the host.
+fn enter_cgroup(file: &CStr) -> Result<()> {
+    let entry = sys::openat(Fd::CWD, file, libc::O_WRONLY, 0)?;
+    sys::write(entry, b"0")?;
+    sys::close(entry);
+    Ok(())
 }
 
 /// Joins the namespaces `flags` of the process of a pidfd (Linux 5.8).

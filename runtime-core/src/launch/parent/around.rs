@@ -45,6 +45,7 @@ impl Parent<'_> {
                     None => Ok(()),
                 },
                 HostStep::RecordIntent
+                | HostStep::CreateUnified
                 | HostStep::CreateCgroup { .. }
                 | HostStep::StartUnit { .. }
                 | HostStep::JoinCgroup
