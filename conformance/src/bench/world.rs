@@ -82,6 +82,16 @@ pub fn hide_unified(view: CgroupView) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(unified.clone()))
 }
 
+/// The program of those that wait or run.
+const SLEEP: [&str; 3] = ["/bin/probe", "sleep", "600"];
+
+/// A command of the floor's, which keeps what it has made in a directory.
+fn floor(contender: &Contender, words: Vec<OsString>, kept: Option<OsString>) -> Command {
+    let program = || OsString::from(&contender.path);
+    let delete = kept.map(|kept| c_words(vec![program(), "--delete".into(), kept]));
+    Command { words: c_words(std::iter::once(program()).chain(words).collect()), delete }
+}
+
 /// The bundle of the same shape whose program sleeps.
 fn idle(bundle: &str) -> String {
     format!("{bundle}-idle")
@@ -166,7 +176,7 @@ impl World {
         fs::create_dir_all(&world.directory)?;
         for name in &world.bundles {
             make_bundle(&world.directory, name, options, &["/bin/true"])?;
-            make_bundle(&world.directory, &idle(name), options, &["/bin/probe", "sleep", "600"])?;
+            make_bundle(&world.directory, &idle(name), options, &SLEEP)?;
         }
         Ok(world)
     }
@@ -252,21 +262,20 @@ impl World {
     pub fn command(&self, contender: &Contender, bundle: &str) -> Command {
         let bundle = self.directory.join(bundle);
         if contender.floor {
-            let mut words: Vec<OsString> = vec![contender.path.clone().into()];
-            words.extend(["--cgroups".into(), bundle.join("rootfs").into(), "/bin/true".into()]);
-            return Command { words: c_words(words), delete: None };
+            let words = vec!["--cgroups".into(), bundle.join("rootfs").into(), "/bin/true".into()];
+            return floor(contender, words, None);
         }
         let id = self.new_id();
         self.command_on(contender, &["run", "--bundle", &bundle.to_string_lossy()], &id)
     }
 
-    /// What a round of `operation` is; the floor, which can only run, has none of the others.
+    /// What a round of `operation` is; the floor has no command that only asks or signals.
     pub fn round(&self, operation: Operation, contender: &Contender, bundle: &str) -> Option<Round> {
         if operation == Operation::Run {
             let timed = self.command(contender, bundle);
             return Some(Round { before: Vec::new(), timed, after: Vec::new() });
         }
-        if contender.floor {
+        if contender.floor && operation.is_small() {
             return None;
         }
         let id = self.new_id();
@@ -289,6 +298,19 @@ impl World {
     /// One command in the life of a container that sleeps.
     fn step(&self, contender: &Contender, bundle: &str, word: &str, id: &str) -> Command {
         let idle = self.idle_bundle(bundle);
+        if contender.floor {
+            let kept: OsString = self.directory.join(id).into();
+            let mut words = vec![format!("--{word}").into(), kept.clone()];
+            match word {
+                "create" => {
+                    words.extend(["--cgroups".into(), idle.join("rootfs").into()]);
+                    words.extend(SLEEP.map(Into::into));
+                }
+                "exec" => words.push("/bin/true".into()),
+                _ => {}
+            }
+            return floor(contender, words, Some(kept));
+        }
         let mut command = match word {
             "create" => self.command_on(contender, &["create", "--bundle", &idle.to_string_lossy()], id),
             "delete" => self.command_on(contender, &["delete", "--force"], id),
