@@ -16,6 +16,10 @@ demo: ## build, make a bundle, run a container in it, print what it sees (root o
 test: ## pass all tests; as root, install what they need, and test rootless as an ordinary user too
 	@scripts/test
 
+.PHONY: test-old-kernel
+test-old-kernel: ## pass the tests once more with every call denied that is younger than Linux 5.10 (root)
+	@scripts/test-old-kernel
+
 .PHONY: ci
 ci: ## all that a change must pass: format, lints, docs, dependencies, tests, demos
 	@.ci/run

@@ -66,12 +66,22 @@ pub fn deny(rules: &str) -> Vec<String> {
     vec![beside("deny").to_string_lossy().into_owned(), rules.to_owned()]
 }
 
-/// Whether `mount_setattr(2)` is there (Linux 5.12) for who runs the tests, and not denied by `ORLOP_RUNTIME_BY`; skips the
-/// test when not.
+/// Whether the runtime is executed with system calls denied (`ORLOP_RUNTIME_BY`).
+#[must_use]
+pub fn is_denied() -> bool {
+    std::env::var("ORLOP_RUNTIME_BY").is_ok_and(|by| by.contains("deny"))
+}
+
+/// Whether the runtime under test has `mount_setattr(2)` (Linux 5.12).
+#[must_use]
+pub fn has_mount_setattr() -> bool {
+    !is_denied() && crate::sys::has_mount_setattr()
+}
+
+/// [`has_mount_setattr`]; skips the test when not.
 #[must_use]
 pub fn require_mount_setattr() -> bool {
-    let denied = std::env::var("ORLOP_RUNTIME_BY").is_ok_and(|by| by.contains("deny"));
-    let there = !denied && crate::sys::has_mount_setattr();
+    let there = has_mount_setattr();
     if !there {
         skip("needs mount_setattr(2)");
     }

@@ -82,9 +82,7 @@ impl Need {
             }
             Self::File(path) => (Path::new(path).exists(), format!("needs {path}")),
             Self::NoFile(path) => (!Path::new(path).exists(), format!("needs a host without {path}")),
-            Self::MountSetattr => {
-                (conformance::sys::has_mount_setattr(), "needs mount_setattr(2)".to_owned())
-            }
+            Self::MountSetattr => (harness::has_mount_setattr(), "needs mount_setattr(2)".to_owned()),
         };
         (!there).then_some(reason)
     }

@@ -160,6 +160,11 @@ const RECURSIVE: [(&str, MsFlags, &str, &str); 18] = [
     ("rnostrictatime", MsFlags::empty(), "", ""),
 ];
 
+/// Whether an option is one for a whole tree.
+pub fn is_recursive(option: &str) -> bool {
+    RECURSIVE.iter().any(|row| row.0 == option)
+}
+
 fn recursive(t: &mut Trial) {
     let option = t.word();
     let row = RECURSIVE.into_iter().find(|row| row.0 == option).expect("a row of the table");
