@@ -4,6 +4,7 @@
 
 use orlop_core::sys::Reason;
 use orlop_shim::args::{Action, Args};
+use orlop_shim::start::Started;
 use orlop_shim::{delete, info, logger, serve, start};
 use std::io::{self, Write};
 
@@ -37,34 +38,36 @@ containerd calls it; put it, or a link to it, on containerd's PATH and name the 
   -h                    print this help and exit
 ";
 
-/// What goes to standard output, or why it failed.
-fn run() -> Result<Vec<u8>, String> {
+/// What goes to standard output, and who is told when it is there; or why it failed.
+fn run() -> Result<Started, String> {
     let args = Args::parse(std::env::args_os().skip(1))?;
     if matches!(args.action, Action::Serve) {
         // Before anything else: the program may run anew.  The others enter no container, and so no container can get at the file
         // through them; and what `start` starts runs from a protected one at once.
         orlop_core::protect::reexec_if_needed().map_err(|e| e.to_string())?;
     }
-    match args.action {
-        Action::Version => Ok(version().into_bytes()),
-        Action::Help => Ok(HELP.as_bytes().to_vec()),
-        Action::Info => info::info(),
-        Action::Start => start::start(&args),
+    let answer = match args.action {
+        Action::Version => version().into_bytes(),
+        Action::Help => HELP.as_bytes().to_vec(),
+        Action::Info => info::info()?,
+        Action::Start => return start::start(&args),
         Action::Delete => {
             logger::to_stderr(&args.namespace, args.debug);
-            delete::delete(&args)
+            delete::delete(&args)?
         }
-        Action::Serve => serve::serve(&args).map(|()| Vec::new()),
-    }
+        Action::Serve => serve::serve(&args).map(|()| Vec::new())?,
+    };
+    Ok(Started::nothing(answer))
 }
 
 #[cfg_attr(test, allow(dead_code, reason = "the tests are a program of their own"))]
 fn start_shim() -> u8 {
-    let done = run().and_then(|output| {
+    let done = run().and_then(|started| {
         let mut out = io::stdout().lock();
-        out.write_all(&output)
+        out.write_all(&started.answer)
             .and_then(|()| out.flush())
-            .map_err(|e| format!("cannot write to standard output: {}", Reason::of(&e)))
+            .map_err(|e| format!("cannot write to standard output: {}", Reason::of(&e)))?;
+        started.answered()
     });
     match done {
         Ok(()) => 0,

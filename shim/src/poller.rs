@@ -24,6 +24,8 @@ pub enum Token {
     Oom(u64),
     /// Work beside the loop has ended.
     Jobs,
+    /// `start` has said that containerd has its answer, or has ended.
+    Starter,
 }
 
 impl Token {
@@ -37,12 +39,15 @@ impl Token {
             Self::Sink(n) => n << 3 | 5,
             Self::Oom(n) => n << 3 | 6,
             Self::Jobs => 7,
+            // Of what has no number there is one each: with one it is something else.
+            Self::Starter => 1 << 3,
         }
     }
 
     const fn decode(data: u64) -> Self {
         let number = data >> 3;
         match data & 7 {
+            0 if number == 1 => Self::Starter,
             0 => Self::Listener,
             1 => Self::Signals,
             2 => Self::Publisher,

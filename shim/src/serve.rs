@@ -6,27 +6,49 @@ use crate::server::Server;
 use crate::shim::Shim;
 use crate::{address, logger};
 use nix::fcntl::{OFlag, open};
-use nix::sys::socket::{getsockopt, sockopt};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{UnixAddr, getsockname, getsockopt, sockopt};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use orlop_core::sys::{self, Reason};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// The socket that `start` has left as standard input.
-fn listener() -> Result<OwnedFd, String> {
-    let failed = |what: &str, e: &dyn std::fmt::Display| format!("{what}: {e}");
-    // Not the standard library's, which would keep a buffer for what is never read.
-    let stdin = sys::standard_input();
-    let listens = getsockopt(&stdin, sockopt::AcceptConn);
-    if listens != Ok(true) {
+fn failed(what: &'static str) -> impl Fn(nix::Error) -> String {
+    move |e| format!("{what}: {}", Reason::from(e))
+}
+
+/// What `start` has left as our streams.
+struct Inherited {
+    /// Standard input: where containerd will call.
+    listener: OwnedFd,
+    /// Standard output: where `start` says that containerd has its answer; not if somebody else has started us.
+    starter: Option<OwnedFd>,
+}
+
+/// Takes them, and leaves `/dev/null` in their place.
+fn inherited() -> Result<Inherited, String> {
+    // Not the standard library's, which would keep buffers for what is never used.
+    let (stdin, stdout) = (sys::standard_input(), sys::standard_output());
+    if getsockopt(&stdin, sockopt::AcceptConn) != Ok(true) {
         return Err("serve: standard input is no listening socket; containerd calls `start`".to_owned());
     }
-    let listener = stdin.try_clone_to_owned().map_err(|e| failed("keep the socket", &Reason::of(&e)))?;
+    let keep = |e: std::io::Error| format!("keep what start has left: {}", Reason::of(&e));
+    let listener = stdin.try_clone_to_owned().map_err(keep)?;
+    let is_pipe =
+        fstat(stdout).is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits());
+    let starter = if is_pipe { Some(stdout.try_clone_to_owned().map_err(keep)?) } else { None };
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-    let null = null.map_err(|e| failed("open /dev/null", &Reason::from(e)))?;
-    nix::unistd::dup2_stdin(&null).map_err(|e| failed("let go of standard input", &Reason::from(e)))?;
-    Ok(listener)
+    let null = null.map_err(failed("open /dev/null"))?;
+    nix::unistd::dup2_stdin(&null).map_err(failed("let go of standard input"))?;
+    nix::unistd::dup2_stdout(&null).map_err(failed("let go of standard output"))?;
+    Ok(Inherited { listener, starter })
+}
+
+/// Where a socket was bound.
+fn path_of(socket: &OwnedFd) -> Result<PathBuf, String> {
+    let address: UnixAddr =
+        getsockname(socket.as_raw_fd()).map_err(failed("ask where containerd will call"))?;
+    address.path().map(Path::to_owned).ok_or_else(|| "serve: the socket has no name".to_owned())
 }
 
 /// Serves the containers of a group until containerd has deleted the last one.
@@ -34,7 +56,8 @@ fn listener() -> Result<OwnedFd, String> {
 /// # Errors
 /// The shim cannot begin to serve, or not wait.
 pub fn serve(args: &Args) -> Result<(), String> {
-    let listener = listener()?;
+    let inherited = inherited()?;
+    let socket = path_of(&inherited.listener)?;
     let bundle = std::env::current_dir().map_err(|e| format!("find the bundle: {}", Reason::of(&e)))?;
     logger::to_fifo(&bundle, &args.namespace, args.debug);
     // Whoever loses his parent in a container that shares our pid namespace is ours to reap.
@@ -43,35 +66,24 @@ pub fn serve(args: &Args) -> Result<(), String> {
     let _ = nix::unistd::setsid();
     // The bundle must not be held: containerd removes it, while other containers of the pod go on.
     std::env::set_current_dir("/").map_err(|e| format!("leave the bundle: {}", Reason::of(&e)))?;
-    let socket = std::fs::read_to_string(bundle.join("address")).ok();
-    let served = run(args, listener);
+    let served = run(args, inherited);
     if let Err(e) = &served {
         log::error!("{e}");
     }
-    remove_socket(&bundle, socket);
+    address::remove(&socket);
     served
 }
 
-fn run(args: &Args, listener: OwnedFd) -> Result<(), String> {
+fn run(args: &Args, Inherited { listener, starter }: Inherited) -> Result<(), String> {
     let containerd =
         std::env::var("TTRPC_ADDRESS").ok().filter(|address| !address.is_empty()).unwrap_or_else(|| {
             // Where containerd has it unless configured otherwise.
             format!("{}.ttrpc", args.address)
         });
-    let failed = |e: nix::Error| format!("serve: {}", Reason::from(e));
-    let poller = Rc::new(Poller::new().map_err(failed)?);
+    let failed = failed("serve");
+    let poller = Rc::new(Poller::new().map_err(&failed)?);
     // Threads come and go: memory for each of its own kind would stay.
     sys::share_memory_among_threads();
-    let shim = Shim::new(poller, &args.namespace, &containerd).map_err(failed)?;
-    Server::new(shim, listener).and_then(Server::run).map_err(failed)
-}
-
-/// `start` may not have written the address yet when the shim began.
-fn remove_socket(bundle: &Path, known: Option<String>) {
-    let text = known.or_else(|| std::fs::read_to_string(bundle.join("address")).ok());
-    if let Some(path) =
-        text.as_deref().and_then(|text| text.trim().strip_prefix("unix://")).map(PathBuf::from)
-    {
-        address::remove(&path);
-    }
+    let shim = Shim::new(poller, &args.namespace, &containerd).map_err(&failed)?;
+    Server::new(shim, listener, starter).and_then(Server::run).map_err(failed)
 }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long nothing must happen before memory is given back.
 const QUIET: Duration = Duration::from_secs(2);
+/// How long containerd has for its first call: who was given the address calls at once.
+const FIRST_CALL: Duration = Duration::from_secs(600);
 /// What a connection may have unanswered before it is not read from any more.
 const MAX_UNSENT: usize = 8 << 20;
 
@@ -37,6 +39,10 @@ struct Connection {
 pub struct Server {
     shim: Shim,
     listener: OwnedFd,
+    /// `start`, until it has said that containerd knows us.
+    starter: Option<OwnedFd>,
+    /// When it is over, if nobody has called until then.
+    uncalled: Option<Instant>,
     signals: SignalFd,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
@@ -60,18 +66,30 @@ pub(crate) fn block_signals() -> sys::Result<()> {
 }
 
 impl Server {
-    /// Serves `shim` on `listener`.
+    /// Serves `shim` on `listener`; `starter` is the pipe of the `start` that has made it, if one has.
     ///
     /// # Errors
     /// Descriptors or memory are short.
-    pub fn new(shim: Shim, listener: OwnedFd) -> nix::Result<Self> {
+    pub fn new(shim: Shim, listener: OwnedFd, starter: Option<OwnedFd>) -> nix::Result<Self> {
         block_signals().map_err(|e| Errno::from_raw(e.errno))?;
         let signals =
             SignalFd::with_flags(&signals_to_read(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         shim.poller.add(&signals, Token::Signals, EpollFlags::EPOLLIN)?;
         shim.poller.add(&listener, Token::Listener, EpollFlags::EPOLLIN)?;
-        let connections = BTreeMap::new();
-        Ok(Self { shim, listener, signals, connections, next_connection: 0, end: None, trim: None })
+        if let Some(starter) = &starter {
+            shim.poller.add(starter, Token::Starter, EpollFlags::EPOLLIN)?;
+        }
+        Ok(Self {
+            shim,
+            listener,
+            starter,
+            uncalled: Some(Instant::now() + FIRST_CALL),
+            signals,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            end: None,
+            trim: None,
+        })
     }
 
     /// Serves until containerd wants no more.
@@ -102,7 +120,8 @@ impl Server {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let next = [self.shim.publisher.retry_at(), self.end, self.trim].into_iter().flatten().min();
+        let next =
+            [self.shim.publisher.retry_at(), self.end, self.trim, self.uncalled].into_iter().flatten().min();
         next.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -112,6 +131,9 @@ impl Server {
     }
 
     fn is_over(&mut self) -> bool {
+        if self.uncalled.is_some_and(|at| Instant::now() >= at) {
+            self.give_up("nobody has called");
+        }
         if !self.shim.closing {
             return false;
         }
@@ -130,6 +152,7 @@ impl Server {
             Token::Source(number) | Token::Sink(number) => self.shim.relays.ready(number),
             Token::Oom(number) => self.shim.oom(number),
             Token::Jobs => self.shim.finish_jobs(),
+            Token::Starter => self.hear_starter(),
             Token::Connection(number) => {
                 if flags.contains(EpollFlags::EPOLLOUT) {
                     self.write(number);
@@ -152,6 +175,30 @@ impl Server {
         self.shim.reap();
     }
 
+    /// A `start` that was killed, or could not answer, has left us without anybody who knows of us.
+    fn hear_starter(&mut self) {
+        let Some(starter) = &self.starter else { return };
+        let ended = match nix::unistd::read(starter, &mut [0]) {
+            Err(Errno::EINTR | Errno::EAGAIN) => return,
+            said => said != Ok(1),
+        };
+        self.shim.poller.remove(starter);
+        self.starter = None;
+        if ended {
+            self.give_up("start has ended before containerd had its answer");
+        }
+    }
+
+    /// Ends a shim that nobody knows: containerd makes another one for the next container.
+    fn give_up(&mut self, why: &str) {
+        // Whoever was told of us by a second `start` is in the queue.
+        self.accept();
+        if self.uncalled.take().is_some() {
+            log::warn!("{why}: the shim ends");
+            self.shim.closing = true;
+        }
+    }
+
     fn accept(&mut self) {
         loop {
             let socket = match sys::accept_connection(self.listener.as_fd()) {
@@ -159,6 +206,7 @@ impl Server {
                 Ok(None) => return,
                 Err(e) => return log::error!("accept a connection: {e}"),
             };
+            self.uncalled = None;
             let number = self.next_connection;
             self.next_connection += 1;
             if let Err(errno) = self.shim.poller.add(&socket, Token::Connection(number), EpollFlags::EPOLLIN)
@@ -271,6 +319,68 @@ impl Server {
         connection.unsent = Vec::new();
         if std::mem::take(&mut connection.blocked) {
             self.shim.poller.change(&connection.socket, Token::Connection(number), EpollFlags::EPOLLIN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeWriter, Write, pipe};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
+
+    /// A shim that was just made, where it is called, and what its `start` tells it by.
+    fn new(name: &str) -> (Server, PathBuf, PipeWriter) {
+        let path = std::env::temp_dir().join(format!("orlop-server-{name}-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let poller = Rc::new(Poller::new().unwrap());
+        let shim = Shim::new(poller, "n", "/nowhere").unwrap();
+        let (reader, writer) = pipe().unwrap();
+        let server = Server::new(shim, listener.into(), Some(reader.into())).unwrap();
+        (server, path, writer)
+    }
+
+    #[test]
+    fn it_ends_with_a_start_that_could_not_answer() {
+        let (mut server, path, starter) = new("gone");
+        assert!(!server.is_over());
+        drop(starter);
+        server.hear_starter();
+        assert!(server.is_over());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn it_stays_when_start_has_answered() {
+        let (mut server, path, mut starter) = new("answered");
+        starter.write_all(b"a").unwrap();
+        drop(starter);
+        server.hear_starter();
+        assert!(!server.is_over() && server.starter.is_none());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn it_stays_for_who_was_told_of_it_by_another_start() {
+        let (mut server, path, starter) = new("told");
+        let _peer = UnixStream::connect(&path).unwrap();
+        drop(starter);
+        server.hear_starter();
+        assert!(!server.is_over());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn it_waits_for_the_first_call_only_and_not_for_ever() {
+        for (called, over) in [(false, true), (true, false)] {
+            let (mut server, path, _starter) = new(&format!("called-{called}"));
+            let _peer = called.then(|| UnixStream::connect(&path).unwrap());
+            assert!(server.timeout().is_some_and(|time| time <= FIRST_CALL));
+            server.uncalled = Some(Instant::now());
+            assert_eq!(server.is_over(), over);
+            std::fs::remove_file(path).unwrap();
         }
     }
 }

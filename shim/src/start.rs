@@ -9,7 +9,7 @@ use orlop_core::protect;
 use orlop_core::sys::{self, Reason};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -102,8 +102,8 @@ fn answer(form: Form, address: &str) -> Vec<u8> {
     }
 }
 
-/// The shim, which serves on the socket that it finds as its standard input.
-fn spawn(args: &Args, call: &Call, listener: OwnedFd) -> Result<Child, String> {
+/// The shim, which serves on the socket that it finds as its standard input, and as its standard output hears of us.
+fn spawn(args: &Args, call: &Call, listener: OwnedFd, us: PipeReader) -> Result<Child, String> {
     let protected = protect::protected_program().map_err(|e| e.to_string())?;
     let mut command =
         Command::new(protected.as_ref().map_or_else(
@@ -121,7 +121,7 @@ fn spawn(args: &Args, call: &Call, listener: OwnedFd) -> Result<Child, String> {
         command.env("TTRPC_ADDRESS", &call.ttrpc_address);
     }
     command.env("GLIBC_TUNABLES", tunables(std::env::var_os("GLIBC_TUNABLES").unwrap_or_default()));
-    command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::from(listener)).stdout(Stdio::from(us)).stderr(Stdio::null());
     command.spawn().map_err(|e| format!("start the shim: {}", Reason::of(&e)))
 }
 
@@ -173,26 +173,56 @@ fn enter_cgroup(shim: u32, group: &str) -> Result<(), String> {
     if entered { Ok(()) } else { Err(failed(&"there is no such control group")) }
 }
 
-fn launch(args: &Args, call: &Call, listener: OwnedFd) -> Result<(), String> {
+fn launch(args: &Args, call: &Call, listener: OwnedFd) -> Result<PipeWriter, String> {
     let options = Options::from_any(call.options.as_ref())?;
     enter_core_group(std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()))?;
-    let mut shim = spawn(args, call, listener)?;
+    let (us, answered) = pipe().map_err(|e| format!("make a pipe to the shim: {}", Reason::of(&e)))?;
+    let mut shim = spawn(args, call, listener, us)?;
     let pid = shim.id();
     adjust_oom_score(pid);
     let ready = enter_cgroup(pid, &options.shim_cgroup).and_then(|()| {
         address::write_file(Path::new("shim.pid"), &pid.to_string())
             .map_err(|e| format!("write shim.pid: {}", Reason::of(&e)))
     });
-    ready.inspect_err(|_| {
+    ready.map(|()| answered).inspect_err(|_| {
         let _ = shim.kill();
     })
 }
 
-/// Starts a shim or finds one; the answer for containerd.
+/// What `start` has come to.
+#[derive(Debug)]
+pub struct Started {
+    /// The answer for containerd.
+    pub answer: Vec<u8>,
+    /// Of a shim that is new: it ends if the pipe is closed before something was written, as containerd does not know it then.
+    new: Option<(PipeWriter, PathBuf)>,
+}
+
+impl Started {
+    /// The answer of an action that starts nothing.
+    #[must_use]
+    pub const fn nothing(answer: Vec<u8>) -> Self {
+        Self { answer, new: None }
+    }
+
+    /// Tells the shim that containerd has its answer.
+    ///
+    /// # Errors
+    /// It is there no more.
+    pub fn answered(self) -> Result<(), String> {
+        let Some((mut pipe, socket)) = self.new else { return Ok(()) };
+        pipe.write_all(b"a").map_err(|e| {
+            address::remove(&socket);
+            format!("the shim has ended: {}", Reason::of(&e))
+        })
+    }
+}
+
+/// Starts a shim or finds one.
 ///
 /// # Errors
 /// The bundle is unreadable, the socket cannot be had, or the shim cannot be started.
-pub fn start(args: &Args) -> Result<Vec<u8>, String> {
+pub fn start(args: &Args) -> Result<Started, String> {
     let mut input = Vec::new();
     let stdin = std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut input);
     stdin.map_err(|e| format!("read standard input: {}", Reason::of(&e)))?;
@@ -204,12 +234,13 @@ pub fn start(args: &Args) -> Result<Vec<u8>, String> {
         PathBuf::from(&args.socket)
     };
     let text = format!("unix://{}", path.display());
-    if let Place::Ours(listener) = address::claim(&path)? {
-        launch(args, &call, listener).inspect_err(|_| address::remove(&path))?;
-    }
+    let told = match address::claim(&path)? {
+        Place::Ours(listener) => Some(launch(args, &call, listener).inspect_err(|_| address::remove(&path))?),
+        Place::Taken => None,
+    };
     address::write_file(Path::new("address"), &text)
         .map_err(|e| format!("write the file address: {}", Reason::of(&e)))?;
-    Ok(answer(call.form, &text))
+    Ok(Started { answer: answer(call.form, &text), new: told.zip(Some(path)) })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod faults;
 mod kills;
 mod shim;
 mod shortage;
+mod starter;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -98,10 +98,10 @@ fn take_events(mut peer: UnixStream) {
 }
 
 /// A bundle as containerd makes it, and where the shim of it is called.
-struct Bundle {
+pub(super) struct Bundle {
     /// Before the container in the order of dropping: its socket lies in the container's directory.
     events: Events,
-    container: Container,
+    pub(super) container: Container,
     program: PathBuf,
     stdout: PathBuf,
 }
@@ -109,7 +109,7 @@ struct Bundle {
 impl Bundle {
     /// Its root file system is mounted on the host: in a mount namespace of the thread's own, or whatever makes one meanwhile
     /// would have a copy of the mount.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may have its own mounts");
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts can be made private");
@@ -130,16 +130,16 @@ impl Bundle {
         Self { events, container, program, stdout }
     }
 
-    fn directory(&self) -> &Path {
+    pub(super) fn directory(&self) -> &Path {
         self.container.directory()
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.directory().join("s")
     }
 
     /// The shim's words, by way of `by`; the namespace is such that its state lies where the harness looks for it.
-    fn command(&self, by: &[String], words: &[&str]) -> Command {
+    pub(super) fn command(&self, by: &[String], words: &[&str]) -> Command {
         let mut line = by.iter().map(String::as_str).chain([self.program.to_str().expect("UTF-8")]);
         let mut command = Command::new(line.next().expect("a program"));
         let containerd = self.events.path.with_extension("");
@@ -164,11 +164,20 @@ impl Bundle {
         // Only the shim holds what it listens on: its end is the end of the connection.
         drop(command);
         socket.set_read_timeout(Some(patience(PATIENCE))).expect("a timeout");
-        Served { shim, socket, decoder: Decoder::default(), stream: 1 }
+        Served { shim, caller: Caller { socket, decoder: Decoder::default(), stream: 1 } }
+    }
+
+    /// Asks the shim at the socket to end; it has nothing to keep it.
+    pub(super) fn shut_down(&self) -> Result<(), String> {
+        let socket = UnixStream::connect(self.socket()).map_err(|e| e.to_string())?;
+        socket.set_read_timeout(Some(patience(PATIENCE))).expect("a timeout");
+        let mut caller = Caller { socket, decoder: Decoder::default(), stream: 1 };
+        let request = ShutdownRequest { id: self.container.id.clone(), now: true };
+        caller.call("Shutdown", &request).map(drop).map_err(|e| format!("{e:?}"))
     }
 
     /// What containerd calls when a shim is gone.  What is left after it, or why it fails.
-    fn delete_and_look(&self) -> Option<String> {
+    pub(super) fn delete_and_look(&self) -> Option<String> {
         let status = self.command(&[], &["delete"]).status().expect("the shim can be started");
         if !status.success() {
             return Some(format!("delete fails, {status}: {}", self.said()));
@@ -180,7 +189,7 @@ impl Bundle {
         (!left.is_empty()).then(|| format!("left behind: {}", left.join("; ")))
     }
 
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         fs::read_to_string(self.directory().join("stderr")).unwrap_or_default().trim().to_owned()
     }
 
@@ -292,15 +301,20 @@ struct Passed {
     refused: Option<String>,
 }
 
-/// A shim and the connection to it.
-struct Served {
-    shim: Child,
+/// A connection to a shim.
+struct Caller {
     socket: UnixStream,
     decoder: Decoder,
     stream: u32,
 }
 
-impl Served {
+/// A shim and the connection to it.
+struct Served {
+    shim: Child,
+    caller: Caller,
+}
+
+impl Caller {
     fn call(&mut self, method: &str, message: &impl Message) -> Answer {
         let mut bytes = Vec::new();
         let request = Request {
@@ -333,18 +347,24 @@ impl Served {
             }
         }
     }
+}
+
+impl Served {
+    fn call(&mut self, method: &str, message: &impl Message) -> Answer {
+        self.caller.call(method, message)
+    }
 
     /// It may be that only the connection is gone: then containerd takes another one.
     fn connect_again(&mut self, socket: &Path) -> bool {
         let Ok(socket) = UnixStream::connect(socket) else { return false };
         socket.set_read_timeout(Some(patience(PATIENCE))).expect("a timeout");
-        (self.socket, self.decoder) = (socket, Decoder::default());
+        (self.caller.socket, self.caller.decoder) = (socket, Decoder::default());
         true
     }
 
     /// It was asked to end, or is gone; if neither, it is of no use any more and is killed by the injector's watch.
     fn end(mut self) -> ExitStatus {
-        drop(self.socket);
+        drop(self.caller);
         self.shim.wait().expect("a child can be waited for")
     }
 }
@@ -360,7 +380,7 @@ fn points(bundle: &Bundle) -> Vec<Point> {
 }
 
 /// Every `step`th of them, beginning at another one each time; all of a full sweep.
-fn choose(points: &[Point], step: usize) -> Vec<&Point> {
+pub(super) fn choose(points: &[Point], step: usize) -> Vec<&Point> {
     let first = std::process::id() as usize % step;
     points.iter().enumerate().filter(|(n, _)| full() || n % step == first).map(|(_, point)| point).collect()
 }

@@ -82,6 +82,13 @@ pub fn standard_input() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) }
 }
 
+/// Descriptor 1, as [`standard_input`].
+#[must_use]
+pub fn standard_output() -> BorrowedFd<'static> {
+    // SAFETY: a program of ours keeps descriptors 0 to 2 open for as long as it runs.
+    unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) }
+}
+
 /// Waits until `fd` can be read from, or until `timeout` is over (for ever when it is `None`), having given back memory that a
 /// process which only waits does not need: freed heap, what the calls before have left of the first thread's stack, and the pages
 /// of its own program, which the kernel keeps in its cache and maps again when they are run.
