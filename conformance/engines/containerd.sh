@@ -20,7 +20,7 @@ scenario_run() {
 
 scenario_task() {
     status run run_ctr -d -- one sh -c 'trap "exit 9" TERM; while :; do usleep 20000; done'
-    eventually 5 is one RUNNING
+    eventually 60 is one RUNNING
     says ls task_status one
     says exec ctr task exec --exec-id e1 one echo from exec
     says exec-status ctr task exec --exec-id e2 one sh -c 'exit 5'
@@ -33,7 +33,7 @@ scenario_task() {
     says resumed task_status one
     says metrics sh -c 'ctr task metrics --format json one | tr "," "\n" | grep -c usage'
     status kill ctr task kill -s TERM one
-    eventually 5 is one STOPPED
+    eventually 60 is one STOPPED
     says stopped task_status one
     status rm ctr task rm one
     says nothing-left ctr task ls -q
@@ -58,19 +58,16 @@ scenario_limits() {
 }
 
 scenario_oom() {
-    run_ctr -d --memory-limit 16777216 -- hungry sh -c 'usleep 300000; dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null 2>&1
-    eventually 10 is hungry STOPPED
+    run_ctr -d --memory-limit 16777216 -- hungry sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null 2>&1
+    eventually 60 is hungry STOPPED
     says code sh -c 'ctr task rm hungry 2>&1 | grep -o "code [0-9]*"'
     ctr container rm hungry
 }
 
 scenario_events() {
-    timeout 10 ctr events >"$WORK/events" 2>/dev/null &
-    local listener=$!
-    sleep 0.5
+    listen "$WORK/events"
     run_ctr --rm -- seen true
-    sleep 0.5
-    kill "$listener" 2>/dev/null
+    heard "$WORK/events" /tasks/delete
     says order sh -c "awk '{ print \$6 }' '$WORK/events' | grep /tasks/"
 }
 
@@ -125,12 +122,12 @@ scenario_many() {
 
 scenario_restart() {
     run_ctr -d -- kept sh -c 'while ! test -e /go; do usleep 50000; done; exit 4'
-    eventually 5 is kept RUNNING
-    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    eventually 60 is kept RUNNING
+    kill_containerd containerd-engine
     start_containerd containerd-engine
     says after task_status kept
     says exec ctr task exec --exec-id go kept touch /go
-    eventually 5 is kept STOPPED
+    eventually 60 is kept STOPPED
     says stopped task_status kept
     says code sh -c 'ctr task rm kept 2>&1 | grep -o "code [0-9]*"'
     ctr container rm kept

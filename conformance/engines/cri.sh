@@ -123,7 +123,7 @@ shims() { pgrep -cf -- "-namespace k8s.io .*-id" || :; }
 no_shims() { [ "$(shims)" = 0 ]; }
 # What a pod may leave: shims, mounts of its root file systems, groups.
 left() {
-    eventually 20 no_shims
+    eventually 60 no_shims
     says shims-left shims
     says mounts-left sh -c '! grep k8s.io /proc/self/mounts'
     says groups-left sh -c '! find /sys/fs/cgroup -type d -path "*/k8s.io/*" -o -type d -name "*:cri-containerd:*" | grep .'
@@ -179,10 +179,10 @@ scenario_container() {
     says missing bash -c 'state one/missing'
     status remove-missing remove one/missing
     status code run one code "" "exit 7"
-    eventually 20 has_state one/code EXITED
+    eventually 60 has_state one/code EXITED
     says ended state one/code
     status signal run one signal "" "kill -9 \$\$"
-    eventually 20 has_state one/signal EXITED
+    eventually 60 has_state one/signal EXITED
     says signalled state one/signal
     status exec-ended exec_sync one/code 10 true
     # With two ended containers in it.
@@ -193,16 +193,16 @@ scenario_container() {
 scenario_logs() {
     pod one
     run one main "" 'echo out; sleep 0.2; echo err >&2; sleep 0.2; printf unfinished'
-    eventually 20 has_state one/main EXITED
+    eventually 60 has_state one/main EXITED
     says lines bash -c 'cut -d " " -f 2- "$WORK/pods/one/main.log"'
     run one much "" 'seq 20000'
-    eventually 20 has_state one/much EXITED
+    eventually 60 has_state one/much EXITED
     says much bash -c 'cut -d " " -f 4- "$WORK/pods/one/much.log" | md5sum'
     run one rotated "" "while ! test -e /go; do usleep 20000; done; echo after; $SLEEPS"
     mv "$WORK/pods/one/rotated.log" "$WORK/pods/one/rotated.log.1"
     status reopen cri ReopenContainerLog "container_id: \"$(id_of one/rotated)\""
     exec_sync one/rotated 10 touch /go
-    eventually 20 test -s "$WORK/pods/one/rotated.log"
+    eventually 60 test -s "$WORK/pods/one/rotated.log"
     says rotated bash -c 'cut -d " " -f 2- "$WORK/pods/one/rotated.log"'
     remove_pod one
 }
@@ -233,10 +233,10 @@ scenario_streams() {
     says still state one/cat
     run one once 'stdin: true stdin_once: true' 'while read -r line; do echo got $line; done; echo end'
     bash -c 'said one/once last | timeout 20 "$here/cri-stream" --close "$(attach one/once)"' >/dev/null 2>&1
-    eventually 20 has_state one/once EXITED
+    eventually 60 has_state one/once EXITED
     says once bash -c 'state one/once; cut -d " " -f 4- "$WORK/pods/one/once.log" | uniq'
     run one tty 'tty: true stdin: true' 'test -t 0; echo terminal: $?; while :; do usleep 50000; done'
-    eventually 20 test -s "$WORK/pods/one/tty.log"
+    eventually 60 test -s "$WORK/pods/one/tty.log"
     says tty bash -c 'cut -d " " -f 4- "$WORK/pods/one/tty.log" | tr -d "\r"'
     remove_pod one
 }
@@ -262,7 +262,7 @@ scenario_shared_pids() {
     says shims shims
     # What a container leaves behind in a namespace that is not its own goes with it.
     run one third "linux { $shared }" '(trap \"\" TERM HUP; exec sleep 4321) & sleep 0.5; exit 5'
-    eventually 20 has_state one/third EXITED
+    eventually 60 has_state one/third EXITED
     says third state one/third
     status remove-third remove one/third
     says left-behind bash -c 'exec_sync one/first 10 ps | grep -c "[s]leep 4321"'
@@ -284,11 +284,11 @@ scenario_shared_pids() {
 scenario_stop() {
     pod one
     run one polite "" 'trap \"exit 9\" TERM; echo ready; while :; do usleep 50000; done'
-    eventually 20 test -s "$WORK/pods/one/polite.log"
+    eventually 60 test -s "$WORK/pods/one/polite.log"
     status polite stop one/polite 25
     says polite-code state one/polite
     run one stubborn "" 'trap \"\" TERM; echo ready; while :; do usleep 50000; done'
-    eventually 20 test -s "$WORK/pods/one/stubborn.log"
+    eventually 60 test -s "$WORK/pods/one/stubborn.log"
     status stubborn stop one/stubborn 1
     says stubborn-code state one/stubborn
     run one now "" "$SLEEPS"
@@ -304,7 +304,7 @@ scenario_stop() {
 scenario_oom() {
     pod one
     run one hungry "linux { resources { memory_limit_in_bytes: 16777216 } }" 'usleep 300000; exec dd if=/dev/zero of=/dev/null bs=64M count=1'
-    eventually 20 has_state one/hungry EXITED
+    eventually 60 has_state one/hungry EXITED
     says ended state one/hungry
     remove_pod one
 }
@@ -393,15 +393,15 @@ scenario_restart() {
     pod one
     run one kept "" 'while ! test -e /go; do usleep 50000; done; exit 4'
     run one ended "stdin: true" 'read -r line; exit 6'
-    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    kill_containerd containerd-engine
     pkill -9 -n -f '^sh -c read -r line'
     restart_containerd
     says kept state one/kept
     says ended state one/ended
-    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    kill_containerd containerd-engine
     restart_containerd
     status exec exec_sync one/kept 10 touch /go
-    eventually 20 has_state one/kept EXITED
+    eventually 60 has_state one/kept EXITED
     says kept-ended state one/kept
     status more run one more "" "exit 2"
     status remove remove_pod one
@@ -428,9 +428,9 @@ scenario_shim_killed() {
     local shim
     shim=$(pgrep -f -- "-namespace k8s.io .*-id")
     kill -9 "$shim"
-    eventually 20 has_state one/first EXITED
+    eventually 60 has_state one/first EXITED
     says first bash -c 'state one/first | grep state'
-    eventually 20 has_state one/second EXITED
+    eventually 60 has_state one/second EXITED
     says second bash -c 'state one/second | grep state'
     status remove remove_pod one
     status again pod one

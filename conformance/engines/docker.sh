@@ -36,7 +36,7 @@ stop_engine() { stop_docker; }
 
 stop_docker() {
     kill "$DAEMON"
-    eventually 20 sh -c "! kill -0 $DAEMON"
+    eventually 60 sh -c "! kill -0 $DAEMON"
 }
 
 inspect() { /usr/bin/docker inspect --format "$@"; }
@@ -81,11 +81,11 @@ scenario_detached() {
     says exec-tty docker exec -t ubuntu_test tty
     says exec-user docker exec -u 33:33 -w /tmp -e X=y ubuntu_test bash -c 'id -u; pwd; echo $X'
     says exec-detached docker exec -d ubuntu_test touch /tmp/was-here
-    eventually 5 docker exec ubuntu_test test -e /tmp/was-here
+    eventually 60 docker exec ubuntu_test test -e /tmp/was-here
     says exec-seen docker exec ubuntu_test ls /tmp/was-here
     says exec-stdin sh -c 'echo through | /usr/bin/docker exec -i ubuntu_test cat'
     status stop docker stop -t 1 ubuntu_test
-    eventually 5 sh -c '! /usr/bin/docker inspect ubuntu_test'
+    eventually 60 sh -c '! /usr/bin/docker inspect ubuntu_test'
     says gone docker ps -aq
 }
 
@@ -93,18 +93,18 @@ scenario_lifecycle() {
     status create docker create --name one box sh -c 'trap "echo bye; exit 7" TERM; echo up; while :; do sleep 0.1; done'
     says created inspect '{{.State.Status}}' one
     status start docker start one
-    eventually 5 sh -c '/usr/bin/docker logs one | grep -q up'
+    eventually 60 sh -c '/usr/bin/docker logs one | grep -q up'
     says running inspect '{{.State.Status}} {{.State.ExitCode}}' one
     says attach sh -c '(sleep 0.7; /usr/bin/docker kill -s TERM one >/dev/null) & /usr/bin/docker attach --no-stdin one'
     says wait docker wait one
     says logs docker logs one
     status restart docker restart one
-    eventually 5 running one
+    eventually 60 running one
     status stop docker stop -t 3 one
     says stopped inspect '{{.State.Status}} {{.State.ExitCode}}' one
     status start-again docker start one
     status kill docker kill one
-    eventually 5 stopped one
+    eventually 60 stopped one
     says killed inspect '{{.State.ExitCode}} {{.State.OOMKilled}}' one
     status rename docker rename one two
     status rm docker rm two
@@ -114,12 +114,12 @@ scenario_lifecycle() {
 scenario_attach() {
     docker create -i --name chat box cat >/dev/null
     says start-attached sh -c 'echo to the container | /usr/bin/docker start -ai chat'
-    eventually 5 stopped chat
+    eventually 60 stopped chat
     says ended inspect '{{.State.ExitCode}}' chat
     docker rm chat >/dev/null
     docker run --name=line -itd box sh -c 'read word; echo "got $word"' >/dev/null
     says attach-tty sh -c '(sleep 0.5; echo words; sleep 2) | script -qec "/usr/bin/docker attach line" /dev/null | grep -o "got words"'
-    eventually 5 stopped line
+    eventually 60 stopped line
     says tty-ended inspect '{{.State.ExitCode}}' line
     docker rm line >/dev/null
     docker run --name=left -itd box sh >/dev/null
@@ -130,13 +130,13 @@ scenario_attach() {
 
 scenario_restart_policy() {
     docker run -d --name again --restart on-failure:2 box sh -c 'echo try; exit 5' >/dev/null
-    eventually 20 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Running}} {{.RestartCount}}" again)" = "false 2" ]'
+    eventually 60 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Running}} {{.RestartCount}}" again)" = "false 2" ]'
     says ended inspect '{{.RestartCount}} {{.State.ExitCode}}' again
     says logs docker logs again
     docker rm -f again >/dev/null
     docker run -d --name always --restart always box sleep 1000 >/dev/null
     kill -9 "$(inspect '{{.State.Pid}}' always)"
-    eventually 20 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Running}} {{.RestartCount}}" always)" = "true 1" ]'
+    eventually 60 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Running}} {{.RestartCount}}" always)" = "true 1" ]'
     says back inspect '{{.State.Running}} {{.RestartCount}}' always
     docker rm -f always >/dev/null
     docker run -d --name until --restart unless-stopped box sleep 1000 >/dev/null
@@ -169,7 +169,7 @@ scenario_update() {
 
 scenario_pause() {
     docker run -d --name still box sh -c 'while :; do echo x >>/n; usleep 1000; done' >/dev/null
-    eventually 5 docker exec still test -s /n
+    eventually 60 docker exec still test -s /n
     local file before
     file=/proc/$(inspect '{{.State.Pid}}' still)/root/n
     status pause docker pause still
@@ -179,7 +179,7 @@ scenario_pause() {
     sleep 0.2
     echo "stands still: $([ "$before" -eq "$(wc -c <"$file")" ] && echo yes || echo no)"
     status unpause docker unpause still
-    status goes-on eventually 5 sh -c "[ \$(wc -c <$file) -gt $before ]"
+    status goes-on eventually 60 sh -c "[ \$(wc -c <$file) -gt $before ]"
     status pause docker pause still
     status rm-paused docker rm -f still
     says nothing-left docker ps -aq
@@ -187,17 +187,17 @@ scenario_pause() {
 
 scenario_health() {
     docker run -d --name well --health-cmd 'test -e /ok' --health-interval 300ms --health-retries 2 box sh -c 'sleep 1; touch /ok; sleep 1000' >/dev/null
-    eventually 20 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Health.Status}}" well)" = healthy ]'
+    eventually 60 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Health.Status}}" well)" = healthy ]'
     says healthy inspect '{{.State.Health.Status}}' well
     docker exec well rm /ok
-    eventually 20 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Health.Status}}" well)" = unhealthy ]'
+    eventually 60 sh -c '[ "$(/usr/bin/docker inspect --format "{{.State.Health.Status}}" well)" = unhealthy ]'
     says unhealthy inspect '{{.State.Health.Status}}' well
     docker rm -f well >/dev/null
 }
 
 scenario_publish() {
     docker run -d --name web -p 127.0.0.1:8080:80 box httpd -f -p 80 -h /var/www >/dev/null
-    eventually 5 answers http://127.0.0.1:8080/
+    eventually 60 answers http://127.0.0.1:8080/
     says answer answers http://127.0.0.1:8080/
     says port docker port web
     docker rm -f web >/dev/null
@@ -205,7 +205,7 @@ scenario_publish() {
     docker run -d --name web -P --expose 80 box httpd -f -p 80 -h /var/www >/dev/null
     local port
     port=$(/usr/bin/docker port web 80 | head -1 | sed 's/.*://')
-    eventually 5 answers "http://127.0.0.1:$port/"
+    eventually 60 answers "http://127.0.0.1:$port/"
     says any-port answers "http://127.0.0.1:$port/"
     docker rm -f web >/dev/null
 }
@@ -291,7 +291,7 @@ services:
     depends_on: [store]
 YML
     status up docker-compose -f "$WORK/shop/docker-compose.yml" up -d
-    eventually 10 docker-compose -f "$WORK/shop/docker-compose.yml" exec -T front test -s /page
+    eventually 60 docker-compose -f "$WORK/shop/docker-compose.yml" exec -T front test -s /page
     says page docker-compose -f "$WORK/shop/docker-compose.yml" exec -T front cat /page
     status scale docker-compose -f "$WORK/shop/docker-compose.yml" up -d --scale store=2
     says services docker-compose -f "$WORK/shop/docker-compose.yml" ps --services
@@ -307,7 +307,7 @@ http: { addr: "127.0.0.1:5000" }
 YML
     docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
     local registry=$!
-    eventually 10 answers http://127.0.0.1:5000/v2/
+    eventually 60 answers http://127.0.0.1:5000/v2/
     docker tag box 127.0.0.1:5000/box
     status push docker push -q 127.0.0.1:5000/box
     docker rmi 127.0.0.1:5000/box >/dev/null

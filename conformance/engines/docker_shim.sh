@@ -30,7 +30,7 @@ scenario_run() {
     says stdin sh -c 'echo words | /usr/bin/docker run --rm -i --runtime io.containerd.runc.v2 box cat'
     says tty box --rm -t box tty
     status missing box --rm box no-such-command
-    eventually 5 no_shims
+    eventually 60 no_shims
     says shims-left shims
 }
 
@@ -50,7 +50,7 @@ scenario_life() {
     status stop docker stop -t 3 one
     says code inspect '{{.State.ExitCode}}' one
     says rm docker rm one
-    eventually 5 no_shims
+    eventually 60 no_shims
     says shims-left shims
 }
 

@@ -147,6 +147,31 @@ TOML
         { cat "$WORK/$name.log" >&2; return 1; }
 }
 
+# kill_containerd NAME: as a crash ends it.
+kill_containerd() {
+    pkill -9 -f "containerd --config $WORK/$1.toml"
+    # Before another takes its place: its database is locked as long as it is there.
+    eventually 60 no_containerd "$1"
+}
+no_containerd() { ! pgrep -f "containerd --config $WORK/$1.toml"; }
+
+# listen FILE: the events of containerd go to FILE, from now on, as process $LISTENER.
+listen() {
+    : >"$1"
+    ctr events >"$1" 2>/dev/null &
+    LISTENER=$!
+    eventually 60 hears "$1" || echo "no events come" >&2
+}
+# It is listening when it hears of what happens now.
+hears() { ctr namespaces label "$CONTAINERD_NAMESPACE" heard="$RANDOM" && test -s "$1"; }
+# heard FILE PATTERN...: waits for such events, and listens no longer.
+heard() {
+    local file=$1 pattern
+    shift
+    for pattern; do eventually 60 grep -q "$pattern" "$file"; done
+    kill "$LISTENER"
+}
+
 # By ctr, for engines that set CTR_FLAG, ctr's flag for what is under test.
 export CONTAINERD_ADDRESS=/run/containerd-engine/containerd.sock CONTAINERD_NAMESPACE=test
 
@@ -169,10 +194,12 @@ run_ctr() {
     ctr run "$CTR_FLAG" "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$WORK/rootfs" "$id" "$@"
 }
 task_status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
+# Or there never was one.
+has_ended() { is "$1" STOPPED || is "$1" ""; }
 is() { [ "$(task_status "$1")" = "$2" ]; }
 remove() {
     ctr task kill -s KILL "$1" 2>/dev/null
-    eventually 5 is "$1" STOPPED
+    eventually 60 has_ended "$1"
     ctr task rm "$1" >/dev/null 2>&1
     ctr container rm "$1"
 }

@@ -41,7 +41,7 @@ scenario_run() {
 scenario_lifecycle() {
     status create podman create --name one box sh -c 'trap "echo bye; exit 7" TERM; echo up; while :; do usleep 20000; done'
     status start podman start one
-    eventually 5 bash -c 'podman logs one | grep -q up'
+    eventually 60 bash -c 'podman logs one | grep -q up'
     says exec podman exec one echo from exec
     says exec-status podman exec one sh -c 'exit 42'
     status exec-missing podman exec one no-such-command
@@ -127,7 +127,7 @@ answers() { curl -sS --max-time 3 "$1"; }
 
 scenario_publish() {
     podman run -d --name web -p 127.0.0.1:8081:80 box httpd -f -p 80 -h /var/www >/dev/null
-    eventually 5 answers http://127.0.0.1:8081/
+    eventually 60 answers http://127.0.0.1:8081/
     says answer answers http://127.0.0.1:8081/
     podman rm -f -t 0 web >/dev/null
     status closed answers http://127.0.0.1:8081/

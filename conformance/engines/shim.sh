@@ -27,7 +27,7 @@ shims() { pgrep -cf -- "-namespace test -id" || :; }
 scenario_run() {
     says hello run_ctr --rm -- hello echo hello
     says status run_ctr --rm -- code sh -c 'exit 7'
-    says both-streams run_ctr --rm -- streams sh -c 'echo out; sleep 0.2; echo err >&2'
+    says both-streams bash -c 'run_ctr --rm -- streams sh -c "echo out; echo err >&2" 2>&1 | sort'
     says stdin sh -c "(sleep 1; echo typed) | ctr run --rm --runtime $RUNTIME --rootfs $WORK/rootfs in /bin/cat"
     says killed run_ctr --rm -- killed sh -c 'kill -9 $$'
     says env run_ctr --rm --env A=b --cwd /tmp -- env sh -c 'echo $A $PWD'
@@ -39,11 +39,23 @@ scenario_run() {
     says read-only run_ctr --rm --read-only -- ro touch /x
     says net-host run_ctr --rm --net-host -- net sh -c 'echo $(ls /sys/class/net)'
     says nothing-left ctr container ls -q
-    eventually 5 no_shims
+    eventually 60 no_shims
     says shims shims
     says mounts sh -c 'grep -c /rootfs /proc/self/mounts'
 }
 no_shims() { [ "$(shims)" = 0 ]; }
+# Of those that should not be there any more: which they are, and what they are at.
+tell_shims() {
+    local pid
+    for pid in $(pgrep -f -- "-namespace test -id"); do
+        tr '\0' ' ' <"/proc/$pid/cmdline"
+        grep -e PPid -e Threads "/proc/$pid/status" | tr '\n\t' '  '
+        cat "/proc/$pid"/task/*/wchan
+        echo
+        pgrep -P "$pid" -a
+        ls -l "/proc/$pid/fd"
+    done >&2
+}
 
 scenario_image() {
     status import import_box
@@ -58,7 +70,7 @@ import_box() {
 
 scenario_task() {
     status run run_ctr -d -- one sh -c 'trap "exit 9" TERM; while :; do usleep 20000; done'
-    eventually 5 is one RUNNING
+    eventually 60 is one RUNNING
     says ls task_status one
     says exec ctr task exec --exec-id e1 one echo from exec
     says exec-status ctr task exec --exec-id e2 one sh -c 'exit 5'
@@ -74,7 +86,7 @@ scenario_task() {
     says resumed task_status one
     status rm-running ctr task rm one
     status kill ctr task kill -s TERM one
-    eventually 5 is one STOPPED
+    eventually 60 is one STOPPED
     says stopped task_status one
     status kill-stopped ctr task kill one
     status exec-stopped ctr task exec --exec-id e7 one true
@@ -140,30 +152,25 @@ scenario_limits() {
 }
 
 scenario_oom() {
-    ctr events >"$WORK/oom.events" 2>/dev/null &
-    local listener=$!
-    sleep 0.5
-    run_ctr -d --memory-limit 16777216 -- hungry sh -c 'usleep 300000; dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null 2>&1
-    eventually 10 is hungry STOPPED
-    sleep 0.3
-    kill "$listener"
+    listen "$WORK/oom.events"
+    # At once: an event that comes right after the start is told as well.
+    run_ctr -d --memory-limit 16777216 -- hungry sh -c 'dd if=/dev/zero of=/dev/null bs=64M count=1' >/dev/null 2>&1
+    eventually 60 is hungry STOPPED
+    heard "$WORK/oom.events" /tasks/oom
     says code sh -c 'ctr task rm hungry 2>&1 | grep -o "code [0-9]*"'
     says event grep -q '/tasks/oom' "$WORK/oom.events"
     ctr container rm hungry
 }
 
 scenario_events() {
-    ctr events >"$WORK/events" 2>/dev/null &
-    local listener=$!
-    sleep 0.5
+    listen "$WORK/events"
     run_ctr --rm -- seen true
     run_ctr -d -- more sleep 1000
     ctr task exec --exec-id e1 more true
     ctr task pause more
     ctr task resume more
     remove more
-    sleep 0.5
-    kill "$listener" 2>/dev/null
+    heard "$WORK/events" '/tasks/delete.*"more"'
     says order sh -c "awk '{ print \$6 }' '$WORK/events' | grep /tasks/"
     says content sh -c "grep -e /tasks/exit -e /tasks/delete -e /tasks/exec '$WORK/events' | grep -o '{.*' | jq -cS 'del(.pid, .exited_at)'"
 }
@@ -190,7 +197,7 @@ scenario_output() {
     says stderr-again run_ctr --rm -- again sh -c 'echo y >/proc/self/fd/2'
     # A file in place of the client.
     run_ctr -d --log-uri "file://$WORK/log.file" -- filed sh -c 'echo out; echo err >&2'
-    eventually 5 is filed STOPPED
+    eventually 60 is filed STOPPED
     says file sort "$WORK/log.file"
     remove filed
 }
@@ -207,8 +214,8 @@ cat <&4
 SH
     chmod 755 "$WORK/logger"
     run_ctr -d --log-uri "binary://$WORK/logger?$WORK/log.binary" -- logged sh -c 'echo out; echo err >&2'
-    eventually 5 is logged STOPPED
-    eventually 5 grep -q err "$WORK/log.binary"
+    eventually 60 is logged STOPPED
+    eventually 60 grep -q err "$WORK/log.binary"
     says binary sh -c "sort $WORK/log.binary | tr '\n' ' ' | grep -x 'err logged test out '"
     remove logged
 }
@@ -246,13 +253,13 @@ scenario_pod() {
     run_ctr -d --annotation io.kubernetes.cri.sandbox-id=pod1 -- pod1-b sh -c 'exit 3'
     says one-shim test "$(shim_of pod1)" = "$(shim_of pod1-a)"
     says shims shims
-    eventually 5 is pod1-b STOPPED
+    eventually 60 is pod1-b STOPPED
     # The first goes, the shim stays for the others.
     remove pod1
     says others sh -c 'ctr task exec --exec-id e pod1-a echo still here'
     remove pod1-a
     remove pod1-b
-    eventually 5 no_shims
+    eventually 60 no_shims
     says gone shims
 }
 
@@ -270,7 +277,7 @@ scenario_hooks() {
             ' "$WORK/hooked/spec.json" >"$WORK/hooked/$kind.json"
         bounded ctr run --rm --runtime "$RUNTIME" --config "$WORK/hooked/$kind.json" slow >"$WORK/hooked/out" 2>&1 </dev/null &
         local slow=$!
-        eventually 10 test -e "$WORK/hooked/go-$kind.here"
+        eventually 60 test -e "$WORK/hooked/go-$kind.here"
         says "$kind-exec" ctr task exec --exec-id "e-$kind" pod2 echo not held up
         says "$kind-run" run_ctr --rm --annotation io.kubernetes.cri.sandbox-id=pod2 -- "quick-$kind" echo not held up
         says "$kind-list" sh -c 'ctr task ls | grep -c pod2'
@@ -280,26 +287,27 @@ scenario_hooks() {
         says "$kind-code" test $? = 3
     done
     remove pod2
-    eventually 5 no_shims
+    eventually 60 no_shims
     says shims shims
 }
 
 scenario_restart() {
+    local ended
     run_ctr -d -- kept sh -c 'while ! test -e /go; do usleep 50000; done; exit 4'
     run_ctr -d -- ended sh -c 'while ! test -e /end; do usleep 50000; done; exit 6'
-    eventually 5 is kept RUNNING
-    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+    eventually 60 is kept RUNNING
+    ended=$(pid_of ended)
+    kill_containerd containerd-engine
     touch "$WORK/rootfs/end"
-    sleep 0.5
+    eventually 60 sh -c "! kill -0 $ended"
     start_containerd containerd-engine
     says after task_status kept
     says ended-meanwhile task_status ended
     says ended-code sh -c 'ctr task rm ended 2>&1 | grep -o "code [0-9]*"'
-    pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
-    sleep 0.2
+    kill_containerd containerd-engine
     start_containerd containerd-engine
     says exec ctr task exec --exec-id go kept touch /go
-    eventually 5 is kept STOPPED
+    eventually 60 is kept STOPPED
     says stopped task_status kept
     says code sh -c 'ctr task rm kept 2>&1 | grep -o "code [0-9]*"'
     ctr container rm kept
@@ -310,17 +318,27 @@ scenario_restart() {
 # Private memory of the shim, KiB.
 uss() { awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$1/smaps_rollup"; }
 
+# settled PID: waits until that does not change any more: what is free is given back when nothing has happened for two seconds.
+settled() {
+    local was='' now try
+    for try in $(seq 20); do
+        now=$(uss "$1")
+        [ "$now" != "$was" ] || return 0
+        was=$now
+        sleep 4
+    done
+}
+
 # ORLOP_EXECS of them, one after another: 1000 by hand.
 scenario_sequential_execs() {
     run_ctr -d -- busy sleep 1000
     local n shim before memory
     shim=$(shim_of busy)
     for n in 1 2 3 4 5; do ctr task exec --exec-id "warm$n" busy true; done
-    # What is free is given back when nothing has happened for two seconds.
-    sleep 4
+    settled "$shim"
     before=$(find "/proc/$shim/fd" | wc -l) memory=$(uss "$shim")
     for n in $(seq "${ORLOP_EXECS:-15}"); do ctr task exec --exec-id "x$n" busy true || echo "exec $n failed"; done
-    sleep 4
+    settled "$shim"
     echo "private memory before $memory KiB, after $(uss "$shim") KiB, ${ORLOP_EXECS:-15} execs" >&2
     says descriptors test "$(find "/proc/$shim/fd" | wc -l)" -le "$before"
     says memory test "$(uss "$shim")" -le $((memory * 110 / 100))
@@ -337,7 +355,7 @@ scenario_crowd() {
     says first ctr task exec --exec-id e crowd1 echo first
     says last ctr task exec --exec-id e "crowd$crowd" echo last
     for n in $(seq "$crowd"); do remove "crowd$n"; done
-    eventually 20 no_shims
+    eventually 60 no_shims
     says gone shims
     says groups sh -c '! find /sys/fs/cgroup -type d -name "crowd*" | grep .'
 }
@@ -345,14 +363,20 @@ scenario_crowd() {
 scenario_fifos() {
     # Nobody reads: the process waits, and goes on for who comes, goes, and comes again.
     run_ctr -d -- talker sh -c 'n=0; while :; do n=$((n+1)); echo line $n; usleep 2000; done'
-    says heard bash -c 'heard talker'
-    says heard-again bash -c 'heard talker'
+    says heard bash -c 'hears_lines talker'
+    says heard-again bash -c 'hears_lines talker'
     says still task_status talker
     remove talker
     # The process does not want its input any more; the client writes on.
     says half-closed bash -c 'yes | ctr run --rm --runtime "$RUNTIME" --env PATH=/bin --rootfs "$WORK/rootfs" half sh -c "head -n 1; exec <&-; usleep 300000; echo alive"'
 }
-heard() { timeout -s KILL 20 ctr task attach "$1" 2>/dev/null | grep -m 3 -c '^line [0-9]*'; }
+hears_lines() {
+    local lines
+    exec {lines}< <(exec ctr task attach "$1" 2>/dev/null)
+    grep -m 3 -c '^line [0-9]*' <&$lines
+    # It takes no broken pipe for a reason to end.
+    kill -9 $!
+}
 
 # containerd killed while it creates containers and starts execs, ORLOP_KILLS times at times of chance: nothing is lost, or left.
 scenario_killed_midway() {
@@ -367,7 +391,7 @@ scenario_killed_midway() {
             pids+=($!)
         done
         sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
-        pkill -9 -f "containerd --config $WORK/containerd-engine.toml"
+        kill_containerd containerd-engine
         wait "${pids[@]}"
         start_containerd containerd-engine
         says "steady-$round" is "steady$round" RUNNING
@@ -376,7 +400,10 @@ scenario_killed_midway() {
     for id in $(ctr container ls -q) $(ctr task ls -q); do
         remove "$id" >/dev/null 2>&1
     done
-    eventually 30 no_shims
+    # containerd 1.6 keeps a shim that it was about to make a container in; started anew, it removes the bundle without a word.
+    kill_containerd containerd-engine
+    start_containerd containerd-engine
+    eventually 60 no_shims || tell_shims
     says shims test "$(shims)" = 0
     says tasks test -z "$(ctr task ls -q)"
     says containers test -z "$(ctr container ls -q)"
@@ -390,9 +417,9 @@ scenario_shim_killed() {
     local pid
     pid=$(pid_of orphan)
     kill -9 "$(shim_of orphan)"
-    eventually 10 sh -c "! kill -0 $pid"
+    eventually 60 sh -c "! kill -0 $pid"
     says process-gone sh -c "kill -0 $pid 2>&1 | grep -o 'No such process'"
-    eventually 10 gone orphan
+    eventually 60 gone orphan
     says task ctr task ls -q
     says container ctr container rm orphan
     says cgroups sh -c 'find /sys/fs/cgroup -name orphan'
@@ -406,25 +433,23 @@ scenario_checkpoint() {
     mkdir -p "$WORK/image"
     image_tar "$WORK/image/frozen.tar"
     ctr image import --no-unpack "$WORK/image/frozen.tar" >/dev/null
-    ctr events >"$WORK/checkpoint.events" 2>/dev/null &
-    local listener=$!
+    listen "$WORK/checkpoint.events"
     # By name: options of the runtime are sent to this one alone.
     ctr run -d --runtime io.containerd.runc.v2 --snapshotter native docker.io/library/box:latest frozen \
         /bin/sh -c 'n=0; while :; do n=$((n + 1)); echo $n >/tmp/n; usleep 20000; done' >/dev/null
-    eventually 5 is frozen RUNNING
+    eventually 60 is frozen RUNNING
     BOUND=60
     says stays ctr task checkpoint --image-path "$WORK/image/stays" frozen
     says running task_status frozen
-    says goes-on ctr task exec --exec-id e1 frozen /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 50); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
+    says goes-on ctr task exec --exec-id e1 frozen /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 200); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
     says images sh -c "ls $WORK/image/stays | grep -c -e inventory.img -e core-1.img"
     says exits ctr task checkpoint --exit --image-path "$WORK/image/exits" --work-path "$WORK/image/work" frozen
-    eventually 10 is frozen STOPPED
+    eventually 60 is frozen STOPPED
     says stopped task_status frozen
     says log sh -c "ls $WORK/image/work | grep dump.log"
     status checkpoint-stopped ctr task checkpoint frozen
     says code sh -c 'ctr task rm frozen 2>&1 | grep -o "code [0-9]*"'
-    sleep 0.5
-    kill "$listener"
+    heard "$WORK/checkpoint.events" '/tasks/exit.*"id":"frozen"'
     # containerd's own does not tell of checkpoints.
     says events sh -c "awk '{ print \$6 }' '$WORK/checkpoint.events' | grep /tasks/ | grep -v checkpointed"
     ctr container rm frozen
@@ -437,25 +462,25 @@ scenario_restore() {
     ctr image import --no-unpack "$WORK/image/moved.tar" >/dev/null
     ctr run -d --runtime io.containerd.runc.v2 --snapshotter native docker.io/library/box:latest moved \
         /bin/sh -c 'n=0; while [ ! -e /tmp/end ]; do n=$((n + 1)); echo $n >/tmp/n; usleep 20000; done; exit 5' >/dev/null
-    eventually 5 is moved RUNNING
-    eventually 10 ctr task exec --exec-id w moved /bin/sh -c '[ "$(cat /tmp/n)" -gt 20 ] 2>/dev/null'
+    eventually 60 is moved RUNNING
+    eventually 60 ctr task exec --exec-id w moved /bin/sh -c '[ "$(cat /tmp/n)" -gt 20 ] 2>/dev/null'
     BOUND=60
     says checkpoint ctr container checkpoint --task --rw --image moved docker.io/library/kept:1
     remove moved
     says restore ctr container restore --rw --live again docker.io/library/kept:1
-    eventually 5 is again RUNNING
+    eventually 60 is again RUNNING
     says running task_status again
     # The counter goes on where it was: it does not begin anew.
-    says counter ctr task exec --exec-id e1 again /bin/sh -c '[ "$(cat /tmp/n)" -gt 20 ] 2>/dev/null && echo more than at the beginning'
-    says counts ctr task exec --exec-id e2 again /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 50); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
+    says counter ctr task exec --exec-id e1 again /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; [ "$n" -gt 20 ] && echo more than at the beginning'
+    says counts ctr task exec --exec-id e2 again /bin/sh -c 'n=; until [ "$n" ]; do n=$(cat /tmp/n); done; for i in $(seq 200); do usleep 100000; [ "$(cat /tmp/n)" -gt $n ] 2>/dev/null && exec echo counts; done'
     status pause ctr task pause again
     status resume ctr task resume again
     status end ctr task exec --exec-id e3 again /bin/touch /tmp/end
-    eventually 10 is again STOPPED
+    eventually 60 is again STOPPED
     says code sh -c 'ctr task rm again 2>&1 | grep -o "code [0-9]*"'
     ctr container rm again
     # Without images there is nothing to restore.
-    eventually 5 no_shims
+    eventually 60 no_shims
     says shims shims
 }
 
