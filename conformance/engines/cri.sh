@@ -8,7 +8,7 @@ runtime_cri="containerd-shim-orlop-v2"
 with_cri="containerd-shim-runc-v2"
 # What is offered by containerd 2.x, and by containerd's own shim only with a newer runc than Debian 12's, or not at all; and what a
 # killed shim of containerd's own leaves behind (cgroups).
-beyond_cri="features recursive_read_only options shim_killed"
+beyond_cri="features recursive_read_only userns options shim_killed"
 
 SOCKET=/run/containerd-engine/containerd.sock
 export CONTAINERD_ADDRESS=$SOCKET CONTAINERD_NAMESPACE=k8s.io SOCKET
@@ -368,6 +368,29 @@ scenario_recursive_read_only() {
     says refused bash -c 'exec_sync one/main 10 touch /tree/below/file | grep -o "Read-only file system"'
     status remove remove_pod one
     umount "$WORK/tree/below"
+}
+
+# A pod with ids of its own, which is offered to runtimes that tell they can map mounts.
+scenario_userns() {
+    case $(containerd --version) in *" 1."*) says none echo "containerd 1.x maps none"; return ;; esac
+    local mapped="userns_options { mode: POD uids { host_id: 300000 container_id: 0 length: 65536 } gids { host_id: 400000 container_id: 0 length: 65536 } }"
+    mkdir -p "$WORK/volume"
+    echo shared >"$WORK/volume/file"
+    chmod 777 "$WORK/volume"
+    status pod pod one "security_context { namespace_options { $mapped } }" by-path
+    status run run one main "linux { security_context { namespace_options { $mapped } } }
+        mounts { container_path: \"/volume\" host_path: \"$WORK/volume\" uidMappings { host_id: 300000 container_id: 0 length: 65536 }
+            gidMappings { host_id: 400000 container_id: 0 length: 65536 } }" "$SLEEPS"
+    says uids bash -c 'exec_sync one/main 10 sh -c "tr -s \\\" \\\" </proc/self/uid_map" | grep -o "300000 65536"'
+    says gids bash -c 'exec_sync one/main 10 sh -c "tr -s \\\" \\\" </proc/self/gid_map" | grep -o "400000 65536"'
+    # Root inside is nobody outside, and yet owns the image's files and the volume's.
+    says root bash -c 'exec_sync one/main 10 stat -c "%u:%g %n" /bin/busybox /volume/file'
+    status writes exec_sync one/main 10 sh -c "echo hers >/volume/new && echo hers >/etc/new"
+    says outside stat -c '%u:%g' "$WORK/volume/new"
+    says process bash -c 'stat -c %u:%g "/proc/$(ctr task ls | awk -v id="$(id_of one/main)" "\$1 == id { print \$2 }")"'
+    says one-namespace bash -c 'test "$(readlink "/proc/$(ctr task ls | awk -v id="$(id_of one/main)" "\$1 == id { print \$2 }")/ns/user")" = "$(readlink "/proc/$(ctr task ls | awk -v id="$(pod_id one)" "\$1 == id { print \$2 }")/ns/user")"'
+    status remove remove_pod one
+    left
 }
 
 # A class whose options are of a type of their own.
