@@ -133,22 +133,39 @@ pub fn get_mempolicy() -> io::Result<(c_int, Vec<usize>)> {
     Ok((mode, nodes))
 }
 
-/// The session keyring of the caller: its serial number and its description (`type;uid;gid;perm;name`).
-pub fn session_keyring() -> io::Result<(i32, String)> {
+/// The session keyring of the caller.
+#[derive(Debug)]
+pub struct Keyring {
+    /// Its serial number.
+    pub id: i32,
+    /// `type;uid;gid;perm;name`.
+    pub description: String,
+    /// What the security module calls it; empty where none does.
+    pub label: String,
+}
+
+/// The session keyring of the caller.
+pub fn session_keyring() -> io::Result<Keyring> {
     const KEY_SPEC_SESSION_KEYRING: c_int = -3;
     const KEYCTL_GET_KEYRING_ID: c_int = 0;
     const KEYCTL_DESCRIBE: c_int = 6;
+    const KEYCTL_GET_SECURITY: c_int = 17;
     // SAFETY: the call takes integers only.
     let id = check(unsafe {
         libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0)
     })?;
-    let mut text = [0u8; 512];
-    // SAFETY: the kernel writes at most the length given, less than the buffer, so a NUL always remains.
-    check(unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, id, text.as_mut_ptr(), text.len() - 1)
-    })?;
-    let name = CStr::from_bytes_until_nul(&text).map_err(io::Error::other)?;
-    Ok((i32::try_from(id).map_err(io::Error::other)?, name.to_string_lossy().into_owned()))
+    let text = |command: c_int| {
+        let mut text = [0u8; 512];
+        // SAFETY: the kernel writes at most the length given, less than the buffer, so a NUL always remains.
+        check(unsafe { libc::syscall(libc::SYS_keyctl, command, id, text.as_mut_ptr(), text.len() - 1) })?;
+        let text = CStr::from_bytes_until_nul(&text).map_err(io::Error::other)?;
+        io::Result::Ok(text.to_string_lossy().into_owned())
+    };
+    Ok(Keyring {
+        id: i32::try_from(id).map_err(io::Error::other)?,
+        description: text(KEYCTL_DESCRIBE)?,
+        label: text(KEYCTL_GET_SECURITY)?,
+    })
 }
 
 /// The securebits of the calling thread.

@@ -45,6 +45,7 @@ $b ln -sf fd/0 /dev/stdin; $b ln -sf fd/1 /dev/stdout; $b ln -sf fd/2 /dev/stder
 $b mount -t tmpfs -o mode=755 run /run
 $b mount -t tmpfs -o mode=1777 tmp /tmp
 $b mount -t bpf bpf /sys/fs/bpf
+$b mount -t securityfs securityfs /sys/kernel/security
 $b mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /sys/fs/cgroup
 for c in $($b cat /sys/fs/cgroup/cgroup.controllers); do
     echo +$c >/sys/fs/cgroup/cgroup.subtree_control

@@ -68,7 +68,7 @@ pub fn compile_exec(
     let mut steps = Steps::default();
     let slots = container.slots();
     let joins: Vec<(usize, Namespace)> = slots.iter().copied().enumerate().collect();
-    enter(process, container, options, &mut steps);
+    enter(process, container, facts, options, &mut steps);
     let setting = Setting {
         facts,
         at: "process",
@@ -115,7 +115,7 @@ pub fn compile_exec(
 }
 
 /// From the namespaces to the root directory of the container.
-fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &mut Steps) {
+fn enter(process: &Process, container: &ExecTarget, facts: &HostFacts, options: &Options, steps: &mut Steps) {
     if container.intel_rdt {
         steps.push(ChildStep::Await(Gate::Cgroup), "the container's groups of resctrl");
     }
@@ -129,7 +129,8 @@ fn enter(process: &Process, container: &ExecTarget, options: &Options, steps: &m
     }
     steps.push(ChildStep::NewSession, "every process that is executed has a session of its own");
     if !container.no_new_keyring {
-        steps.push(process::keyring(&options.id), "the container's session keyring");
+        let origin = "the container's session keyring";
+        process::keyring(&options.id, Some(process), facts, steps, origin);
     }
     if let Some(root) = &container.root {
         let path = super::path::c_path(root);

@@ -305,8 +305,9 @@ pub(super) fn child_steps(input: &Input<'_>, groups: &cgroups::Groups, steps: &m
         steps.push(ChildStep::LoopbackUp, namespaces.origin(Namespace::Network));
     }
     if !input.options.no_new_keyring {
-        let step = process::keyring(&input.options.id);
-        steps.push(step, "every container has a session keyring of its own");
+        let process = input.spec.process().as_ref();
+        let origin = "every container has a session keyring of its own";
+        process::keyring(&input.options.id, process, input.facts, steps, origin);
     }
     if let Some(name) = input.spec.hostname() {
         steps.push(ChildStep::Hostname(c_string(name)), "hostname");

@@ -208,7 +208,17 @@ pub(super) fn scheduler(process: &Process, setting: &Setting<'_>, steps: &mut St
     }
 }
 
-/// A session keyring of the container's name.
-pub(super) fn keyring(id: &str) -> ChildStep {
-    ChildStep::NewKeyring { name: c_string(&format!("_ses.{id}")) }
+/// A session keyring of the container's name, with the container's SELinux label: programs of that label may use no other's keys.
+pub(super) fn keyring(
+    id: &str,
+    process: Option<&Process>,
+    facts: &HostFacts,
+    steps: &mut Steps,
+    origin: &str,
+) {
+    if let Some(label) = process.and_then(|p| p.selinux_label().as_ref()).filter(|_| facts.selinux) {
+        // In force until the next execve.
+        steps.push(rootfs::exec_label("keycreate", label), "process.selinuxLabel");
+    }
+    steps.push(ChildStep::NewKeyring { name: c_string(&format!("_ses.{id}")) }, origin);
 }

@@ -550,9 +550,10 @@ pub enum ChildStep {
     },
     /// Sets the execution domain.
     Personality(u32),
-    /// Sets the label or profile that execve switches to: a file below `/proc/self/attr`, and what is written there.
+    /// Sets the label or profile that execve switches to, or the label of keys that are made until then: a file below
+    /// `/proc/self/attr`, and what is written there.
     ExecLabel {
-        /// `apparmor/exec` or `exec`.
+        /// `apparmor/exec`, `exec` or `keycreate`.
         file: CString,
         /// `exec PROFILE`, or the SELinux label.
         label: CString,

@@ -73,7 +73,9 @@ fn capabilities(status: &str) -> Value {
 
 fn security(status: &str) -> Value {
     let number = |key| parse::status_field(status, key).parse::<u64>().unwrap_or(0);
-    let keyring = sys::session_keyring().map(|(id, text)| json!({ "id": id, "description": text }));
+    let keyring = sys::session_keyring().map(
+        |keyring| json!({ "id": keyring.id, "description": keyring.description, "label": keyring.label }),
+    );
     json!({
         "no_new_privs": number("NoNewPrivs") == 1,
         "seccomp_mode": number("Seccomp"),
