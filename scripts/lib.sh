@@ -79,6 +79,9 @@ build_release() {
     done
 }
 
+# The version that runc or crun says it has.
+version_of() { "$1" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
+
 rust_version() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
 
 target_dir() {
