@@ -2,6 +2,7 @@
 
 use crate::api::CreateTaskRequest;
 use crate::checkpoint::Restoration;
+use crate::forgotten::is_there;
 use crate::options::Options;
 use crate::service::{ROOT_FILE, launch_status};
 use crate::stdio::{Owner, READER_START, Stdio, Streams};
@@ -79,11 +80,24 @@ impl Creation {
             let made = made.map_err(|e| format!("make {}: {}", rootfs.display(), Reason::of(&e)));
             made.and_then(|()| mounts::mount_all(&self.request.rootfs, &rootfs)).map_err(|e| failed(&e))?;
         }
-        self.create_container().inspect_err(|_| {
+        self.create_container().and_then(|created| self.unless_forgotten(created)).inspect_err(|_| {
             if mounted {
                 mounts::unmount_all(&rootfs);
             }
         })
+    }
+
+    /// Whoever has called may be dead, and who came after him may have removed the bundle: nobody would remove the container.
+    fn unless_forgotten(&self, created: Created) -> Result<Created, Status> {
+        if is_there(&self.bundle) {
+            return Ok(created);
+        }
+        if let Made::Container(container, _) = created.made
+            && let Err(e) = container.delete(true)
+        {
+            log::error!("remove {}: {e}", self.request.id);
+        }
+        Err(failed(&format!("{}: the bundle is no longer there", self.bundle.display())))
     }
 
     fn create_container(&self) -> Result<Created, Status> {

@@ -9,6 +9,7 @@ pub mod api;
 pub mod args;
 pub mod checkpoint;
 pub mod delete;
+pub mod forgotten;
 mod idmapped;
 pub mod info;
 pub mod jobs;

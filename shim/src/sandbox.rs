@@ -20,6 +20,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// It was made, and not stopped.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.created.is_some() && self.stopped.is_none()
+    }
+
     /// A connection is gone, and with it those who waited.
     pub fn forget_waiters(&mut self, connection: u64) {
         self.waiters.retain(|ticket| ticket.connection != connection);
@@ -74,11 +80,10 @@ impl Shim {
     }
 
     fn sandbox_status(&self, sandbox_id: String) -> SandboxStatusResponse {
-        let ready = self.sandbox.created.is_some() && self.sandbox.stopped.is_none();
         SandboxStatusResponse {
             sandbox_id,
             pid: std::process::id(),
-            state: if ready { "SANDBOX_READY" } else { "SANDBOX_NOTREADY" }.to_owned(),
+            state: if self.sandbox.is_ready() { "SANDBOX_READY" } else { "SANDBOX_NOTREADY" }.to_owned(),
             info: Vec::new(),
             created_at: self.sandbox.created.clone(),
             exited_at: self.sandbox.stopped.clone(),

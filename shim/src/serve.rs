@@ -58,6 +58,16 @@ fn path_of(socket: &OwnedFd) -> Result<PathBuf, String> {
 pub fn serve(args: &Args) -> Result<(), String> {
     let inherited = inherited()?;
     let socket = path_of(&inherited.listener)?;
+    let served = settle(args).and_then(|bundle| run(args, inherited, bundle));
+    if let Err(e) = &served {
+        log::error!("{e}");
+    }
+    address::remove(&socket);
+    served
+}
+
+/// Makes the process what a shim is; the bundle that it was started for.
+fn settle(args: &Args) -> Result<PathBuf, String> {
     let bundle = std::env::current_dir().map_err(|e| format!("find the bundle: {}", Reason::of(&e)))?;
     logger::to_fifo(&bundle, &args.namespace, args.debug);
     // Whoever loses his parent in a container that shares our pid namespace is ours to reap.
@@ -66,15 +76,10 @@ pub fn serve(args: &Args) -> Result<(), String> {
     let _ = nix::unistd::setsid();
     // The bundle must not be held: containerd removes it, while other containers of the pod go on.
     std::env::set_current_dir("/").map_err(|e| format!("leave the bundle: {}", Reason::of(&e)))?;
-    let served = run(args, inherited);
-    if let Err(e) = &served {
-        log::error!("{e}");
-    }
-    address::remove(&socket);
-    served
+    Ok(bundle)
 }
 
-fn run(args: &Args, Inherited { listener, starter }: Inherited) -> Result<(), String> {
+fn run(args: &Args, Inherited { listener, starter }: Inherited, bundle: PathBuf) -> Result<(), String> {
     let containerd =
         std::env::var("TTRPC_ADDRESS").ok().filter(|address| !address.is_empty()).unwrap_or_else(|| {
             // Where containerd has it unless configured otherwise.
@@ -85,5 +90,6 @@ fn run(args: &Args, Inherited { listener, starter }: Inherited) -> Result<(), St
     // Threads come and go: memory for each of its own kind would stay.
     sys::share_memory_among_threads();
     let shim = Shim::new(poller, &args.namespace, &containerd).map_err(&failed)?;
-    Server::new(shim, listener, starter).and_then(Server::run).map_err(failed)
+    let server = Server::new(shim, listener, starter).map_err(&failed)?;
+    server.of_bundle(bundle).run().map_err(failed)
 }

@@ -1,6 +1,7 @@
 //! The loop: one thread, one epoll set.
 
 use crate::api::Request;
+use crate::forgotten::Vacancy;
 use crate::poller::{Poller, Token};
 use crate::service::{Outcome, answer};
 use crate::shim::{Answer, Shim};
@@ -13,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use orlop_core::sys::{self, Reason};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,7 @@ pub struct Server {
     end: Option<Instant>,
     /// When memory is given back, if nothing happens until then.
     trim: Option<Instant>,
+    vacancy: Option<Vacancy>,
 }
 
 /// What is read by the loop, and not suffered.
@@ -89,7 +92,15 @@ impl Server {
             next_connection: 0,
             end: None,
             trim: None,
+            vacancy: None,
         })
+    }
+
+    /// It was started for `bundle`: where that is removed, containerd has forgotten it.
+    #[must_use]
+    pub fn of_bundle(mut self, bundle: PathBuf) -> Self {
+        self.vacancy = Some(Vacancy::new(bundle));
+        self
     }
 
     /// Serves until containerd wants no more.
@@ -121,9 +132,9 @@ impl Server {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let next =
-            [self.shim.publisher.retry_at(), self.end, self.trim, self.uncalled].into_iter().flatten().min();
-        next.map(|at| at.saturating_duration_since(Instant::now()))
+        let look = self.vacancy.as_ref().and_then(Vacancy::next);
+        let next = [self.shim.publisher.retry_at(), self.end, self.trim, self.uncalled, look];
+        next.into_iter().flatten().min().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Memory that a burst of calls has taken goes back when it is over; after that nothing wakes the shim.
@@ -131,7 +142,16 @@ impl Server {
         self.trim.is_some_and(|at| Instant::now() >= at)
     }
 
+    fn end_if_forgotten(&mut self) {
+        let vacant = self.shim.is_vacant();
+        if self.vacancy.as_mut().is_some_and(|vacancy| vacancy.is_forgotten(vacant)) {
+            log::info!("the bundle is gone, and there are no containers: the shim ends");
+            self.shim.closing = true;
+        }
+    }
+
     fn is_over(&mut self) -> bool {
+        self.end_if_forgotten();
         if self.uncalled.is_some_and(|at| Instant::now() >= at) {
             self.give_up("nobody has called");
         }
@@ -329,7 +349,6 @@ mod tests {
     use super::*;
     use std::io::{PipeWriter, Write, pipe};
     use std::os::unix::net::{UnixListener, UnixStream};
-    use std::path::PathBuf;
 
     /// A shim that was just made, where it is called, and what its `start` tells it by.
     fn new(name: &str) -> (Server, PathBuf, PipeWriter) {

@@ -73,6 +73,12 @@ impl Shim {
         })
     }
 
+    /// Whether it serves nobody: there is no container, none is being made, and it is nobody's sandbox.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.tasks.is_empty() && self.creating.is_empty() && !self.sandbox.is_ready()
+    }
+
     /// Queues an event.
     pub fn publish(&mut self, topic: &str, kind: &str, event: &impl Message) {
         self.publisher.publish(topic, Any::new(&format!("containerd.events.{kind}"), event.encode()));

@@ -161,14 +161,19 @@ struct World {
     directory: PathBuf,
     told: Arc<Mutex<Vec<String>>>,
     shim: i32,
+    /// That of a bundle which goes.
+    forgotten: Option<i32>,
     log: File,
 }
 
 /// Whatever a failure has left.
 impl Drop for World {
     fn drop(&mut self) {
-        if self.of_shim("environ").contains(self.directory.to_str().unwrap_or("?")) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.shim), nix::sys::signal::SIGKILL);
+        for shim in [Some(self.shim), self.forgotten].into_iter().flatten() {
+            let environ = fs::read_to_string(format!("/proc/{shim}/environ")).unwrap_or_default();
+            if environ.contains(self.directory.to_str().unwrap_or("?")) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::SIGKILL);
+            }
         }
         for id in ["first", "slow"] {
             let _ = self.runtime().open(id).and_then(|container| container.delete(true));
@@ -185,16 +190,19 @@ impl World {
         bundle
     }
 
-    fn create(&self, client: &mut Client, id: &str, bundle: &Path) -> u32 {
+    fn create_request(&self, id: &str, bundle: &Path) -> CreateTaskRequest {
         let root = self.directory.join("state").to_str().unwrap().to_owned();
         let options = RuncOptions { root, binary_name: "/no/such/runtime".into(), ..RuncOptions::default() };
-        let request = CreateTaskRequest {
+        CreateTaskRequest {
             id: id.to_owned(),
             bundle: bundle.to_str().unwrap().to_owned(),
             options: Some(Any::new("containerd.runc.v1.Options", options.encode())),
             ..CreateTaskRequest::default()
-        };
-        client.task::<PidResponse>("Create", &request).pid
+        }
+    }
+
+    fn create(&self, client: &mut Client, id: &str, bundle: &Path) -> u32 {
+        client.task::<PidResponse>("Create", &self.create_request(id, bundle)).pid
     }
 
     fn runtime(&self) -> Runtime {
@@ -233,12 +241,12 @@ fn control_group() -> Option<(String, PathBuf)> {
 }
 
 /// `start`, as containerd 2.0 calls it; the pid of the shim.
-fn start(directory: &Path, group: &str) -> Result<i32, String> {
-    let bundle = directory.join("first");
+fn start(directory: &Path, id: &str, group: &str) -> Result<i32, String> {
+    let bundle = directory.join(id);
     let options = RuncOptions { shim_cgroup: group.to_owned(), ..RuncOptions::default() };
     let mut child = Command::new(env!("CARGO_BIN_EXE_containerd-shim-orlop-v2"))
-        .args(["-namespace", "test", "-id", "first", "-address", "/no/containerd", "-socket"])
-        .arg(directory.join("s"))
+        .args(["-namespace", "test", "-id", id, "-address", "/no/containerd", "-socket"])
+        .arg(directory.join(format!("s-{id}")))
         .arg("start")
         .current_dir(&bundle)
         .env("MAX_SHIM_VERSION", "3")
@@ -272,11 +280,11 @@ fn set_up() -> World {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let log = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let told = containerd(&directory.join("events"));
-    let no_group = start(&directory, "no/such/group").unwrap_err();
+    let no_group = start(&directory, "first", "no/such/group").unwrap_err();
     assert!(no_group.contains("shim_cgroup no/such/group: there is no such control group"), "{no_group}");
     let group = control_group();
-    let shim = start(&directory, group.as_ref().map_or("", |(name, _)| name)).unwrap();
-    let world = World { directory, told, shim, log };
+    let shim = start(&directory, "first", group.as_ref().map_or("", |(name, _)| name)).unwrap();
+    let world = World { directory, told, shim, forgotten: None, log };
     if let Some((name, group)) = group {
         assert!(world.of_shim("cgroup").contains(&name), "{}", world.of_shim("cgroup"));
         // It goes back, so that the group can go.
@@ -326,7 +334,7 @@ fn a_life(world: &World, client: &mut Client) {
 }
 
 /// How many processes come and go before memory is looked at, and after that.
-const EXECS: [u32; 2] = [20, 80];
+const EXECS: [u32; 2] = [20, 200];
 
 /// What processes have needed that are gone is given back, however many they were.
 fn memory_does_not_grow(world: &World, client: &mut Client) {
@@ -347,8 +355,8 @@ fn memory_does_not_grow(world: &World, client: &mut Client) {
     assert!(many <= few + MOST_GROWTH, "{after_each:?}");
 }
 
-/// Some pages, of KiB: which ones are in use at that moment is not always the same.
-const MOST_GROWTH: u32 = 16;
+/// Some pages, of KiB: which ones are in use at that moment is not always the same.  On a busy machine 4 to 28 were seen.
+const MOST_GROWTH: u32 = 64;
 
 fn run_true(client: &mut Client) {
     let exec_of = ProcessRequest { id: "first".into(), exec_id: "true".into() };
@@ -426,6 +434,41 @@ fn an_idle_shim_sleeps(world: &World) {
     });
 }
 
+/// containerd was killed in the middle of Create, and the next one has removed the bundle: nothing of the container stays.
+fn a_bundle_that_goes(world: &World, client: &mut Client) {
+    let (here, go) = (world.directory.join("here2"), world.directory.join("go2"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", here.display(), go.display());
+    let bundle = world.bundle("slow", "wait", |config| {
+        config["hooks"] =
+            serde_json::json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", wait]}]});
+    });
+    let create = client.send(TASK, "Create", &world.create_request("slow", &bundle));
+    eventually("the hook runs", || here.exists());
+    client.task::<Empty>("Shutdown", &ShutdownRequest::default());
+    fs::remove_dir_all(&bundle).unwrap();
+    File::create(&go).unwrap();
+    let lost = client.answer::<PidResponse>(create).unwrap_err();
+    assert!(lost.1.contains("the bundle is no longer there"), "{lost:?}");
+    assert!(world.runtime().open("slow").is_err(), "its state is gone");
+}
+
+/// A shim that containerd has forgotten before it had a container.
+fn a_shim_without_a_bundle(world: &mut World) {
+    let bundle = world.directory.join("forgotten");
+    write_bundle(&bundle, &world.directory.join("rootfs"), "wait", |_| {});
+    let shim = start(&world.directory, "forgotten", "").unwrap();
+    world.forgotten = Some(shim);
+    assert!(world.directory.join("s-forgotten").exists());
+    fs::remove_dir_all(&bundle).unwrap();
+    eventually("it ends", || !world.directory.join("s-forgotten").exists());
+    eventually("its process is gone", || !is_running(shim));
+}
+
+/// Whether a process runs a program: not of one that has ended.
+fn is_running(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty())
+}
+
 fn the_end(mut world: World, mut client: Client) {
     client.task::<Empty>("Kill", &kill("first"));
     assert_eq!(client.task::<WaitResponse>("Wait", &of("first")).exit_status, 137);
@@ -434,8 +477,8 @@ fn the_end(mut world: World, mut client: Client) {
     client.task::<Empty>("Delete", &of("first"));
     an_idle_shim_sleeps(&world);
     client.task::<Empty>("Shutdown", &ShutdownRequest::default());
-    eventually("the shim ends", || !matches!(world.of_shim("cmdline").as_str(), text if !text.is_empty()));
-    assert!(!world.directory.join("s").exists(), "its socket goes with it");
+    eventually("the shim ends", || !is_running(world.shim));
+    assert!(!world.directory.join("s-first").exists(), "its socket goes with it");
     let told = world.told.lock().unwrap().clone();
     let of_tasks: Vec<&str> = told.iter().filter_map(|topic| topic.strip_prefix("/tasks/")).collect();
     let life = ["create", "start", "exec-added", "exec-started", "exit"];
@@ -464,12 +507,14 @@ fn main() {
         eprintln!("SKIP 1: protocol: needs root");
         return;
     }
-    let world = set_up();
-    let mut client = Client::new(&world.directory.join("s"));
+    let mut world = set_up();
+    let mut client = Client::new(&world.directory.join("s-first"));
     a_life(&world, &mut client);
     memory_does_not_grow(&world, &mut client);
     a_hook_that_waits(&world, &mut client);
+    a_bundle_that_goes(&world, &mut client);
     a_sandbox(&world, &mut client);
+    a_shim_without_a_bundle(&mut world);
     an_idle_shim_sleeps(&world);
     the_end(world, client);
     println!("protocol ... ok");
