@@ -109,6 +109,30 @@ fn groups_below_its_own_are_kept() {
     subject.container.assert_clean();
 }
 
+/// As an init has it that manages groups of its own (systemd, a container engine).
+#[test]
+fn groups_of_a_namespace_are_kept_by_the_first_process_too() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.container.namespace("cgroup", None);
+    subject.run(COUNTER);
+    subject.grows("n", 1);
+    let Some(group) = v2_group(&subject.container.state()["pid"].to_string()) else {
+        return skip("there is no cgroup v2");
+    };
+    let inner = group.join("inner");
+    fs::create_dir(&inner).expect("a group can be made");
+    fs::write(inner.join("cgroup.procs"), subject.container.state()["pid"].to_string())
+        .expect("it can be moved");
+    subject.checkpoint(&[]);
+    let at = subject.number("n");
+    assert!(!group.exists());
+    subject.restore(&[]);
+    subject.grows("n", at);
+    assert_eq!(v2_group(&subject.container.state()["pid"].to_string()), Some(inner));
+    subject.container.delete(&["--force"]).ok();
+    subject.container.assert_clean();
+}
+
 #[test]
 fn outside_of_its_cgroups_it_is_not_restored() {
     let Some(mut subject) = Subject::new() else { return };

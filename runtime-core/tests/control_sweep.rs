@@ -28,7 +28,8 @@ const LEAST: usize = 10;
 const OPERATIONS: [&str; 8] =
     ["create", "start", "pause", "resume", "update", "kill", "delete", "delete-paused"];
 
-/// With a CRIU that works.  A dump takes a while, so not before each call.
+/// With a CRIU that works.  A dump takes a while, so not before each call but before every so many, or every second of what
+/// `ORLOP_SWEEP_EVERY` says.
 const OF_CRIU: [(&str, usize); 2] = [("checkpoint", 5), ("restore", 7)];
 
 fn operate(container: Container, directory: &Path, operation: &str) {
@@ -232,7 +233,7 @@ fn main() {
         sweep(&directory, operation, every());
     }
     if make_images(&directory) {
-        OF_CRIU.iter().for_each(|(operation, steps)| sweep(&directory, operation, steps * every()));
+        OF_CRIU.iter().for_each(|(operation, steps)| sweep(&directory, operation, (*steps).max(2 * every())));
     }
     std::fs::remove_dir_all(&directory).unwrap();
     println!("test kill_sweep_of_control ... ok");
