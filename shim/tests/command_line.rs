@@ -1,6 +1,6 @@
 //! The binary as containerd and an administrator meet it: exit status and where each word is written.
 
-use orlop_shim::api::{Any, RuncOptions, RuntimeInfo};
+use orlop_shim::api::{Any, BootstrapParams, BootstrapResult, Extension, RuncOptions, RuntimeInfo};
 use orlop_shim::wire::Message;
 use std::fs::{self, File};
 use std::io::Write;
@@ -136,5 +136,64 @@ fn core_scheduling_is_asked_for_before_the_shim_is() {
         assert!(known, "{text}");
         assert!(!bundle.join("s").exists(), "nobody serves there");
     }
+    let _ = fs::remove_dir_all(&bundle);
+}
+
+/// `start` in `bundle` as a containerd calls it that has set `MAX_SHIM_VERSION` so, with `input`; where the shim serves, as it was
+/// answered.
+fn bootstrap(bundle: &Path, max_version: Option<&str>, input: &[u8]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-orlop-v2"));
+    command
+        .args(["-namespace", "test", "-id", "c1", "-address", "/no/containerd", "-socket"])
+        .arg(bundle.join("s"))
+        .arg("start")
+        .current_dir(bundle)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .env_remove("MAX_SHIM_VERSION");
+    if let Some(version) = max_version {
+        command.env("MAX_SHIM_VERSION", version);
+    }
+    let mut child = command.spawn().expect("the shim binary starts");
+    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    std::os::unix::net::UnixStream::connect(bundle.join("s")).expect("it serves");
+    end(bundle);
+    // Whether it removes its socket depends on when the signal comes; it must not be that of the next.
+    let pid = fs::read_to_string(bundle.join("shim.pid")).expect("the shim's pid");
+    for _ in 0..3000 {
+        if fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |text| text.is_empty()) {
+            let _ = fs::remove_file(bundle.join("s"));
+            return output.stdout;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("the shim has not ended within a minute");
+}
+
+#[test]
+fn each_containerd_gets_its_form_of_the_answer() {
+    let bundle = bundle("forms");
+    let address = format!("unix://{}", bundle.join("s").display());
+    let options = Any::new("containerd.runc.v1.Options", RuncOptions::default().encode());
+    // 1.x
+    assert_eq!(bootstrap(&bundle, None, &options.encode()), address.as_bytes());
+    // 1.7 to 2.2
+    let json: serde_json::Value =
+        serde_json::from_slice(&bootstrap(&bundle, Some("3"), &options.encode())).expect("JSON");
+    assert_eq!(json, serde_json::json!({"version": 3, "address": address, "protocol": "ttrpc"}));
+    // 2.3
+    let params = BootstrapParams {
+        instance_id: "c1".into(),
+        namespace: "test".into(),
+        containerd_ttrpc_address: "/no/containerd.ttrpc".into(),
+        containerd_grpc_address: "/no/containerd".into(),
+        extensions: vec![Extension { value: Some(options) }],
+        ..BootstrapParams::default()
+    };
+    let answer = bootstrap(&bundle, Some("3"), &params.encode());
+    let result = BootstrapResult::decode(&answer).expect("a message");
+    assert_eq!((result.version, result.address, result.protocol), (3, address, "ttrpc".to_owned()));
     let _ = fs::remove_dir_all(&bundle);
 }
