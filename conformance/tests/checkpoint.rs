@@ -83,7 +83,7 @@ fn v2_group(pid: &str) -> Option<PathBuf> {
 #[test]
 fn groups_below_its_own_are_kept() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run(&format!("sleep 1000 & {COUNTER}"));
+    subject.run(&format!("probe sleep 1000 & {COUNTER}"));
     subject.grows("n", 3);
     // The child of the first process that stays: the counter's own sleeps come and go, and a restore may change the order.
     let sleeper = |container: &Container| {
@@ -189,9 +189,9 @@ fn a_server_still_listens() {
 #[test]
 fn a_shell_keeps_its_children() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run("sleep 1000 & sleep 2000 & (sleep 3000 & wait) & echo $! >/tmp/last; trap 'kill %1; wait %1; echo $? >/tmp/ended' USR1; while :; do wait; done");
+    subject.run("probe sleep 1000 & probe sleep 2000 & (probe sleep 3000 & wait) & echo $! >/tmp/last; trap 'kill %1; wait %1; echo $? >/tmp/ended' USR1; while :; do wait; done");
     eventually("all are there", || {
-        subject.exec("ps -o pid,comm | grep -c sleep || true").trim() == "3"
+        subject.exec("ps -o args | grep -c '^probe sleep' || true").trim() == "3"
             && !subject.read("last").is_empty()
     });
     let list = "ps -o pid,ppid,args | grep 'sleep [123]000' | grep -v grep";
@@ -207,7 +207,7 @@ fn a_shell_keeps_its_children() {
 #[test]
 fn an_open_file_without_a_name_is_kept() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run("echo kept >/tmp/gone; exec 3</tmp/gone; rm /tmp/gone; echo 1 >/tmp/n; while [ ! -e /tmp/go ]; do sleep 0.02; done; cat <&3 >/tmp/read; exec sleep 1000");
+    subject.run("echo kept >/tmp/gone; exec 3</tmp/gone; rm /tmp/gone; echo 1 >/tmp/n; while [ ! -e /tmp/go ]; do sleep 0.02; done; cat <&3 >/tmp/read; exec probe sleep 1000");
     subject.grows("n", 0);
     subject.checkpoint(&[]);
     subject.restore(&[]);
@@ -293,7 +293,7 @@ fn mounts_come_back() {
     subject.container.mount("/t/volume/inner", "bind", &host, &["bind"]);
     subject.container.config["root"]["readonly"] = json!(true);
     subject.container.mount("/tmp/rw", "bind", &subject.container.host_directory("rw"), &["bind"]);
-    subject.run("echo held >/t/f; exec 3</link/volume/f; while [ ! -e /tmp/rw/go ]; do sleep 0.02; done; cat <&3 >/tmp/rw/read; exec sleep 1000");
+    subject.run("echo held >/t/f; exec 3</link/volume/f; while [ ! -e /tmp/rw/go ]; do sleep 0.02; done; cat <&3 >/tmp/rw/read; exec probe sleep 1000");
     let look = "cat /link/volume/f /etc/single /t/f /t/volume/inner/f; cut -d' ' -f5,6 /proc/self/mountinfo | sort; touch /x";
     eventually("it has begun", || subject.exec("cat /t/f || true") == "held\n");
     let look = format!("{look} 2>&1 || true");
@@ -444,7 +444,7 @@ fn readiness_is_told_anew() {
     };
     let notify_socket = vec![("NOTIFY_SOCKET".to_owned(), path.to_string_lossy().into_owned())];
     subject.container.environment.clone_from(&notify_socket);
-    subject.run("probe notify READY=1; while [ ! -e /tmp/go ]; do sleep 0.05; done; probe notify STATUS=again; exec sleep 1000");
+    subject.run("probe notify READY=1; while [ ! -e /tmp/go ]; do sleep 0.05; done; probe notify STATUS=again; exec probe sleep 1000");
     hear("MAINPID=");
     subject.checkpoint(&[]);
     // Without a manager there is nothing to take the place of the socket's directory.

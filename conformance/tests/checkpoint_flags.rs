@@ -59,7 +59,7 @@ fn logs_go_to_the_work_path() {
 #[test]
 fn a_lock_is_kept() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run("exec 9>/tmp/lock; flock 9; echo 1 >/tmp/n; exec sleep 1000");
+    subject.run("exec 9>/tmp/lock; flock 9; echo 1 >/tmp/n; exec probe sleep 1000");
     subject.grows("n", 0);
     let lock = "flock -n /tmp/lock true && echo free || echo held";
     assert_eq!(subject.exec(lock), "held\n");
@@ -71,7 +71,7 @@ fn a_lock_is_kept() {
 #[test]
 fn a_file_with_another_name() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run("echo kept >/tmp/one; ln /tmp/one /tmp/two; exec 3</tmp/one; rm /tmp/one; echo 1 >/tmp/n; while [ ! -e /tmp/go ]; do sleep 0.02; done; cat <&3 >/tmp/read; exec sleep 1000");
+    subject.run("echo kept >/tmp/one; ln /tmp/one /tmp/two; exec 3</tmp/one; rm /tmp/one; echo 1 >/tmp/n; while [ ! -e /tmp/go ]; do sleep 0.02; done; cat <&3 >/tmp/read; exec probe sleep 1000");
     subject.grows("n", 0);
     let images = subject.path("images");
     let words = ["checkpoint", "--image-path", &images, &subject.container.id];
@@ -89,7 +89,7 @@ fn a_connection_is_kept() {
     if !has_feature("network_lock_nftables") {
         return skip("connections are lost where criu cannot lock the network");
     }
-    let ends = "sleep 1000 | nc -l -p 9000 >/tmp/heard & sleep 0.3; i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo $i; echo $i >/tmp/n; sleep 0.05; done | nc 127.0.0.1 9000; wait; exec sleep 1000";
+    let ends = "probe sleep 1000 | nc -l -p 9000 >/tmp/heard & sleep 0.3; i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo $i; echo $i >/tmp/n; sleep 0.05; done | nc 127.0.0.1 9000; wait; exec probe sleep 1000";
     subject.run(ends);
     eventually("they are connected", || subject.number("heard") > 3);
     let images = subject.path("images");
@@ -151,7 +151,7 @@ fn words_that_are_refused() {
 #[test]
 fn connections_in_flight_are_left_out() {
     let Some(mut subject) = Subject::new() else { return };
-    subject.run("httpd -f -p 127.0.0.1:8080 -h /www & echo $! >/tmp/n; exec sleep 1000");
+    subject.run("httpd -f -p 127.0.0.1:8080 -h /www & echo $! >/tmp/n; exec probe sleep 1000");
     let get = "wget -q -O - http://127.0.0.1:8080/index.html";
     eventually("the server answers", || {
         subject.container.runtime(&["exec", &subject.container.id, "/bin/sh", "-c", get]).stdout == "served\n"

@@ -1,12 +1,15 @@
 //! `process.apparmorProfile`, `process.selinuxLabel` and `linux.mountLabel`, where a kernel has the module: `conformance/vm/run v2
 //! labels` and `conformance/vm/run selinux labels`.
 
+#[allow(dead_code)] // These tests need little of what is shared.
+mod criu;
+
 use std::fs;
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::harness::{Container, require_program, require_root, skip};
+use conformance::harness::{Container, eventually, require_program, require_root, skip};
 use serde_json::json;
 
 /// A shell in a root file system that can be written to.
@@ -100,6 +103,23 @@ fn a_profile_that_is_not_loaded_is_an_error() {
     container.config["process"]["apparmorProfile"] = json!(name);
     container.run().fails_with("process.apparmorProfile");
     assert_eq!(container.left_behind(), [""; 0]);
+}
+
+/// `restore --lsm-profile`: instead of the one that it had.
+#[test]
+fn a_restored_container_can_have_another_profile() {
+    let (Some(profile), Some(other)) = (Profile::load(), Profile::load()) else { return };
+    let Some(mut subject) = criu::Subject::new() else { return };
+    subject.container.config["process"]["apparmorProfile"] = json!(profile.0);
+    subject.run("echo >/tmp/begun; while sleep 0.1; do cat /proc/$$/attr/current >/tmp/current; done");
+    let confined_by = |subject: &criu::Subject, profile: &Profile| {
+        let expected = format!("{} (enforce)\n", profile.0);
+        eventually(&expected, || subject.read("current") == expected);
+    };
+    confined_by(&subject, &profile);
+    subject.checkpoint(&[]);
+    subject.restore(&["--lsm-profile", &format!("apparmor:{}", other.0)]);
+    confined_by(&subject, &other);
 }
 
 /// Everything is allowed but that a container writes to files of type `secret_t`.
@@ -218,4 +238,25 @@ fn a_label_that_the_policy_has_not_is_an_error() {
         container.run().fails_with(told);
         assert_eq!(container.left_behind(), [""; 0]);
     }
+}
+
+/// `restore --lsm-mount-context`: instead of the one that they had.  (Debian's CRIU knows no labels of processes.)
+#[test]
+fn restored_mounts_can_have_another_label() {
+    if !require_selinux() {
+        return;
+    }
+    let Some(mut subject) = criu::Subject::new() else { return };
+    subject.container.config["linux"]["mountLabel"] = json!("u:object_r:shared_t");
+    subject.run("while sleep 0.1; do cat /proc/mounts >/tmp/mounts; done");
+    let labelled = |subject: &criu::Subject, label: &str| {
+        let shown = format!("context={label}");
+        eventually(label, || {
+            subject.read("mounts").lines().any(|line| line.contains(" /dev ") && line.contains(&shown))
+        });
+    };
+    labelled(&subject, "u:object_r:shared_t");
+    subject.checkpoint(&[]);
+    subject.restore(&["--lsm-mount-context", "u:object_r:host_t"]);
+    labelled(&subject, "u:object_r:host_t");
 }

@@ -86,6 +86,8 @@ impl Subject {
     }
 
     /// Makes the container run a script, with nothing of the host's as its streams.
+    ///
+    /// What is to sleep through a checkpoint is the probe: the sleep of busybox 1.37 ends when it is interrupted.
     pub fn run(&mut self, script: &str) {
         self.container.args(&["/bin/sh", "-c", script]);
         let id = self.container.id.clone();
