@@ -169,7 +169,7 @@ fn run_and_kill(directory: &Path, id: &str, operation: &str, point: usize) -> bo
     true
 }
 
-/// Sweeps over the system calls of an operation; returns how many there are.
+/// Sweeps over the system calls of an operation; returns the first of those tried that did not come, as the operation had ended.
 fn kill_sweep_of_control(directory: &Path, operation: &str, every: usize) -> usize {
     let root = directory.join("state");
     let runtime = Runtime::new(&root);
@@ -203,9 +203,9 @@ fn kill_sweep_of_control(directory: &Path, operation: &str, every: usize) -> usi
 }
 
 fn sweep(directory: &Path, operation: &str, every: usize) {
-    let points = kill_sweep_of_control(directory, operation, every);
-    println!("    {operation}: {points} points, nothing left");
-    assert!(points >= LEAST, "{operation}: the tracer saw only {points} calls");
+    let end = kill_sweep_of_control(directory, operation, every);
+    println!("    {operation}: killed before {} of its {end} calls at most, nothing left", end / every);
+    assert!(end >= LEAST, "{operation}: the tracer saw only {end} calls");
 }
 
 fn main() {
