@@ -108,7 +108,7 @@ pub fn keep_own_mount() {
     let Some(number) = number.filter(|number| *number > 2) else { return };
     // Who executes us by a descriptor of their own may mean it to stay; that leads to no mount of the program alone.
     if sys::fstat(Fd(number)).is_ok_and(|stat| stat.mount_root && !stat.is_dir()) {
-        let _ = sys::set_close_on_exec(Fd(number));
+        let _ = sys::set_cloexec(Fd(number), true);
         OWN_MOUNT.store(number, Ordering::Relaxed);
     }
 }

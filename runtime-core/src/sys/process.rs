@@ -549,8 +549,23 @@ pub fn set_signal_mask(mask: u64) -> Result<u64> {
 /// # Errors
 /// Those of `rt_sigaction(2)`.
 pub fn reset_signal(signal: i32) -> Result<()> {
-    // The kernel's own struct sigaction: handler, flags, restorer, mask.  SIG_DFL is 0.
-    let action = [0u64; 4];
+    // SIG_DFL.
+    set_disposition(signal, 0)
+}
+
+/// Ignores `signal` in the whole process: for the start of a program of ours.
+///
+/// # Errors
+/// Those of `rt_sigaction(2)`.
+pub(super) fn ignore_signal(signal: i32) -> Result<()> {
+    // SIG_IGN.
+    set_disposition(signal, 1)
+}
+
+/// Sets a disposition that is no handler.
+fn set_disposition(signal: i32, disposition: u64) -> Result<()> {
+    // The kernel's own struct sigaction: handler, flags, restorer, mask.
+    let action = [disposition, 0, 0, 0];
     // SAFETY: the kernel reads one struct sigaction (32 bytes) with an 8-byte mask; no old action is asked for.
     unsafe {
         call!(

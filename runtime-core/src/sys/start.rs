@@ -38,7 +38,7 @@ pub fn start_program() {
         }
     }
     // It cannot fail for this signal.
-    let _ = ignore_signal(libc::SIGPIPE);
+    let _ = super::process::ignore_signal(libc::SIGPIPE);
 }
 
 /// Which of descriptors 0 to 2 are not open, a bit for each.
@@ -67,23 +67,6 @@ fn open_for_all(path: &CStr) -> Result<Fd> {
     unsafe { call!(Call::Openat, SYS_openat, Fd::CWD, path, libc::O_RDWR, 0) }.map(fd)
 }
 
-fn ignore_signal(signal: i32) -> Result<()> {
-    // The kernel's own struct sigaction: handler, flags, restorer, mask.  SIG_IGN is 1.
-    let action = [1u64, 0, 0, 0];
-    // SAFETY: the kernel reads one struct sigaction (32 bytes) with an 8-byte mask; no old action is asked for.
-    unsafe {
-        call!(
-            Call::RtSigaction,
-            SYS_rt_sigaction,
-            signal,
-            action.as_ptr(),
-            core::ptr::null::<u8>(),
-            size_of::<u64>()
-        )
-    }
-    .map(drop)
-}
-
 /// The name by which the kernel was asked to execute this program (`AT_EXECFN` of `getauxval(3)`).
 #[must_use]
 pub fn executed_as() -> Option<&'static CStr> {
@@ -91,13 +74,4 @@ pub fn executed_as() -> Option<&'static CStr> {
     let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
     // SAFETY: where it is not 0, it is the address of a C string that the kernel has put above the stack, which stays as it is.
     (name != 0).then(|| unsafe { CStr::from_ptr(name as *const libc::c_char) })
-}
-
-/// Makes `fd` close-on-exec.
-///
-/// # Errors
-/// Those of `fcntl(2)`.
-pub fn set_close_on_exec(fd: Fd) -> Result<()> {
-    // SAFETY: F_SETFD passes its argument by value.
-    unsafe { call!(Call::Fcntl, SYS_fcntl, fd, libc::F_SETFD, libc::FD_CLOEXEC) }.map(drop)
 }

@@ -232,11 +232,7 @@ impl Context<'_> {
     }
 
     fn enter_groups(&self) -> Result<()> {
-        self.task_files.iter().try_for_each(|entry| {
-            sys::write(*entry, b"0")?;
-            sys::close(*entry);
-            Ok(())
-        })
+        self.task_files.iter().try_for_each(|entry| enter_cgroup(*entry))
     }
 
     /// Joins namespaces with the rights at hand, and those that refuse once more after the user namespace was joined.
@@ -279,7 +275,7 @@ impl Context<'_> {
             ChildStep::Await(gate) => self.wait(*gate),
             ChildStep::NewSession => sys::setsid(),
             ChildStep::EnterCgroups { files } => {
-                files.iter().try_for_each(|file| enter_cgroup(file))?;
+                files.iter().try_for_each(|file| enter_cgroup(open_tasks(file)?))?;
                 // From here on whoever cleans up finds us by them.
                 sys::set_parent_death_signal(0)
             }
@@ -422,11 +418,15 @@ impl Context<'_> {
     }
 }
 
-/// Enters a group by its `tasks` file, a path of the host.
-fn enter_cgroup(file: &CStr) -> Result<()> {
-    let entry = sys::openat(Fd::CWD, file, libc::O_WRONLY, 0)?;
-    sys::write(entry, b"0")?;
-    sys::close(entry);
+/// Opens the `tasks` file of a group, by its path on the host.
+fn open_tasks(file: &CStr) -> Result<Fd> {
+    sys::openat(Fd::CWD, file, libc::O_WRONLY, 0)
+}
+
+/// Enters a group by its `tasks` file.
+fn enter_cgroup(tasks: Fd) -> Result<()> {
+    sys::write(tasks, b"0")?;
+    sys::close(tasks);
     Ok(())
 }
 
