@@ -94,8 +94,14 @@ const MEMORY: [i64; 6] = [
     libc::SYS_madvise,
 ];
 
-pub(super) fn errors(call: i64) -> &'static [i32] {
+fn errors(call: i64) -> &'static [i32] {
     ERRORS.iter().find(|(calls, _)| calls.contains(&call)).map_or(OTHER_ERRORS, |(_, errors)| errors)
+}
+
+/// Those of them to try with a shim, each of which costs a life: all, or the first.
+pub(super) fn errors_of_a_shim(call: i64) -> &'static [i32] {
+    let all = errors(call);
+    if full() { all } else { &all[..all.len().min(1)] }
 }
 
 /// Whether nothing but its end can be expected of a program that this happens to: it has no memory.

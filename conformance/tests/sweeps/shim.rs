@@ -26,7 +26,7 @@ use orlop_shim::ttrpc::{Decoder, Frame, put_request, put_response};
 use orlop_shim::wire::Message;
 use serde_json::json;
 
-use super::faults::{errors, is_memory};
+use super::faults::{errors_of_a_shim, is_memory};
 use super::{Point, can_sweep, full, inject, inject_at, read_points, rich};
 
 /// Seconds that the injector lets a shim live: a whole life of a container is two thousand calls, each of which is stopped at.
@@ -420,8 +420,7 @@ fn faults_of_the_shim() {
     let points = points(&bundle);
     let (mut tried, mut refused, mut wrong) = (0, 0, Vec::new());
     for point in choose(&points, STEP) {
-        let errors = errors(point.call);
-        for errno in if full() { errors } else { &errors[..errors.len().min(1)] } {
+        for errno in errors_of_a_shim(point.call) {
             let passed = bundle.pass(&inject_at(point, &["--errno", &errno.to_string(), "--patience", LIFE]));
             tried += 1;
             refused += usize::from(passed.refused.is_some());

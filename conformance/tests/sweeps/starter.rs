@@ -7,9 +7,9 @@ use std::process::ExitStatus;
 use conformance::harness::eventually;
 use nix::errno::Errno;
 
-use super::faults::{errors, is_memory};
+use super::faults::{errors_of_a_shim, is_memory};
 use super::shim::{Bundle, choose};
-use super::{Point, can_sweep, full, inject, inject_at, read_points};
+use super::{Point, can_sweep, inject, inject_at, read_points};
 
 /// Of the points every so manieth, beginning at another one each time.
 const STEP: usize = 9;
@@ -123,8 +123,7 @@ fn faults_of_the_shims_start() {
     let (mut tried, mut failed, mut wrong) = (0, 0, Vec::new());
     // Of many calls nothing is listed that could go wrong.
     for point in choose(&points, STEP / 3) {
-        let errors = errors(point.call);
-        for errno in if full() { errors } else { &errors[..errors.len().min(1)] } {
+        for errno in errors_of_a_shim(point.call) {
             begin(&bundle);
             let started = start(&bundle, &inject_at(point, &["--errno", &errno.to_string()]));
             tried += 1;
