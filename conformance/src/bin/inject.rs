@@ -83,6 +83,8 @@ mod tracer {
         tracees: HashMap<Pid, Tracee>,
         /// The program itself runs, and not yet the shell that has executed it.
         started: bool,
+        /// How the program has ended.
+        status: Option<i32>,
         /// How many of the calls whose turn may come have been made.
         count: usize,
         interruptible: usize,
@@ -111,7 +113,17 @@ mod tracer {
             let tracees = HashMap::from([(main, Tracee { half: PARENT, returns: None })]);
             let pids = Arc::new(Mutex::new(BTreeSet::from([main])));
             watch(Arc::clone(&pids), wish.patience);
-            Ok(Self { wish, main, tracees, started: false, count: 0, interruptible: 0, log, pids })
+            Ok(Self {
+                wish,
+                main,
+                tracees,
+                started: false,
+                status: None,
+                count: 0,
+                interruptible: 0,
+                log,
+                pids,
+            })
         }
 
         /// Until the program has ended; what it has left running is let go by our own end.
@@ -121,15 +133,22 @@ mod tracer {
                     WaitStatus::PtraceSyscall(pid) => self.at_call(pid)?,
                     WaitStatus::PtraceEvent(pid, _, event) => self.at_event(pid, event)?,
                     WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal))?,
-                    WaitStatus::Exited(pid, status) if pid == self.main => return Ok(status),
-                    WaitStatus::Signaled(pid, signal, _) if pid == self.main => {
-                        return Ok(128 + signal as i32);
-                    }
-                    WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
-                        self.forget(pid);
-                    }
+                    WaitStatus::Exited(pid, status) => self.ended(pid, status),
+                    WaitStatus::Signaled(pid, signal, _) => self.ended(pid, 128 + signal as i32),
                     _ => {}
                 }
+                // A process let go in the midst of a call that was taken away would see ENOSYS.
+                let midst = self.tracees.values().any(|tracee| tracee.returns.is_some());
+                if let (Some(status), false) = (self.status, midst) {
+                    return Ok(status);
+                }
+            }
+        }
+
+        fn ended(&mut self, pid: Pid, status: i32) {
+            self.forget(pid);
+            if pid == self.main {
+                self.status = Some(status);
             }
         }
 
@@ -171,7 +190,7 @@ mod tracer {
                 }
                 return Ok(self.go_on(pid, None)?);
             }
-            if !self.started {
+            if !self.started || self.status.is_some() {
                 return Ok(self.go_on(pid, None)?);
             }
             let half = tracee.half;

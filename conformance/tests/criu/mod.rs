@@ -144,9 +144,9 @@ impl Subject {
     }
 }
 
-/// Counts in `/tmp/n`.
-pub const COUNTER: &str =
-    "i=0; while :; do i=$((i+1)); echo $i >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.02; done";
+/// Counts in `/tmp/n`, which keeps its name and, once it is there, its size: CRIU refuses to open a file again that has
+/// another, and a checkpoint may come while this one is open.
+pub const COUNTER: &str = "i=0; while :; do i=$((i+1)); printf '%08d\\n' $i 1<>/tmp/n; sleep 0.02; done";
 
 /// A script on the host.
 #[allow(dead_code)] // Each test program has its own copy of this module.
