@@ -29,7 +29,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -212,11 +212,24 @@ fn sealed_copy() -> Result<OwnedFd, ProtectError> {
     .map_err(nix_failed("make a file in memory"))?;
     let mut from = File::from(open_exe(libc::O_RDONLY)?);
     let mut to = File::from(memory);
-    io::copy(&mut from, &mut to).map_err(|e| {
+    copy(&mut from, &mut to).map_err(|e| {
         nix_failed("copy it to memory")(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
     })?;
     seal(&to).map_err(nix_failed("seal the copy in memory"))?;
     Ok(to.into())
+}
+
+/// Not `io::copy`: it panics where sendfile(2) works at first and is refused (`EPERM`) later.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => to.write_all(&piece[..n])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Adds the seals.  The kernel says EBUSY while it holds pages of the file itself, as it does for a moment where memory is short
