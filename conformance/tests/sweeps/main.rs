@@ -5,6 +5,9 @@
 //! The points are system calls of the runtime (`parent`) and of the processes it makes (`child`), counted by the `inject` program.
 #![allow(missing_docs)]
 
+#[path = "../criu/mod.rs"]
+#[allow(dead_code)] // Of it, only the container is needed here.
+mod criu;
 mod faults;
 mod kills;
 mod shim;

@@ -19,13 +19,14 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use orlop_shim::api::{
-    Any, CreateTaskRequest, ExecProcessRequest, KillRequest, Mount, ProcessRequest, Request, RuncOptions,
-    ShutdownRequest,
+    Any, CheckpointTaskRequest, CreateTaskRequest, ExecProcessRequest, KillRequest, Mount, ProcessRequest,
+    Request, RuncOptions, ShutdownRequest,
 };
 use orlop_shim::ttrpc::{Decoder, Frame, put_request, put_response};
 use orlop_shim::wire::Message;
 use serde_json::json;
 
+use super::criu::Subject;
 use super::faults::{errors_of_a_shim, is_memory};
 use super::{Point, can_sweep, full, inject, inject_at, read_points, rich};
 
@@ -46,6 +47,9 @@ enum Failure {
 }
 
 type Answer = Result<Vec<u8>, Failure>;
+
+/// What containerd asks a shim for before the end.
+type Life = fn(&Bundle, &mut Served) -> Answer;
 
 /// Who takes the shim's events.
 struct Events {
@@ -110,10 +114,13 @@ impl Bundle {
     /// Its root file system is mounted on the host: in a mount namespace of the thread's own, or whatever makes one meanwhile
     /// would have a copy of the mount.
     pub(super) fn new() -> Self {
+        Self::of(rich())
+    }
+
+    fn of(mut container: Container) -> Self {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may have its own mounts");
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts can be made private");
-        let mut container = rich();
         container.args(&["probe", "sleep", "300"]);
         let directory = container.directory().to_owned();
         // containerd hands over the mounts that the root file system is made of.
@@ -240,6 +247,20 @@ impl Bundle {
         shim.call("Resume", &of(""))
     }
 
+    /// One that is checkpointed, and goes on.
+    fn live_to_be_checkpointed(&self, shim: &mut Served) -> Answer {
+        self.create(shim)?;
+        shim.call("Start", &ProcessRequest { id: self.container.id.clone(), ..ProcessRequest::default() })?;
+        let images = self.directory().join("images");
+        let _ = fs::remove_dir_all(&images);
+        let request = CheckpointTaskRequest {
+            id: self.container.id.clone(),
+            path: images.to_string_lossy().into_owned(),
+            options: None,
+        };
+        shim.call("Checkpoint", &request)
+    }
+
     /// The end of a container, whatever its state.
     fn die(&self, shim: &mut Served) -> Answer {
         let id = self.container.id.clone();
@@ -256,12 +277,12 @@ impl Bundle {
     }
 
     /// A life and its end, the shim being executed by way of `by`.
-    fn pass(&self, by: &[String]) -> Passed {
+    fn pass(&self, live: Life, by: &[String]) -> Passed {
         fs::write(self.directory().join("stderr"), "").expect("our own file");
         // As containerd's clients do, and for them the shim waits.
         let reader = File::options().read(true).write(true).open(&self.stdout).expect("our own fifo");
         let mut shim = self.serve(by);
-        let lived = self.live(&mut shim);
+        let lived = live(self, &mut shim);
         let mut died = self.die(&mut shim);
         if matches!(died, Err(Failure::Gone)) && shim.connect_again(&self.socket()) {
             died = self.die(&mut shim);
@@ -370,9 +391,9 @@ impl Served {
 }
 
 /// The calls of a whole life, in order.
-fn points(bundle: &Bundle) -> Vec<Point> {
+fn points(bundle: &Bundle, live: Life) -> Vec<Point> {
     let list = bundle.directory().join("calls");
-    let passed = bundle.pass(&inject(&["--calls", &list.to_string_lossy(), "--patience", LIFE]));
+    let passed = bundle.pass(live, &inject(&["--calls", &list.to_string_lossy(), "--patience", LIFE]));
     assert_eq!(passed.refused, None, "without a fault: {}", bundle.said());
     assert!(passed.status.success(), "without a fault: {}", passed.status);
     assert_eq!(bundle.delete_and_look(), None, "without a fault");
@@ -390,12 +411,22 @@ fn kills_of_the_shim() {
     if !can_sweep() {
         return;
     }
-    let bundle = Bundle::new();
-    let points = points(&bundle);
+    kill_all_along(&Bundle::new(), Bundle::live);
+}
+
+/// With a checkpoint in its life.
+#[test]
+fn kills_of_the_shims_checkpoint() {
+    let Some(subject) = can_sweep().then(Subject::new).flatten() else { return };
+    kill_all_along(&Bundle::of(subject.container), Bundle::live_to_be_checkpointed);
+}
+
+fn kill_all_along(bundle: &Bundle, live: Life) {
+    let points = points(bundle, live);
     let chosen = choose(&points, STEP);
     let (mut died, mut wrong) = (0, Vec::new());
     for point in &chosen {
-        let passed = bundle.pass(&inject_at(point, &["--kill", "--patience", LIFE]));
+        let passed = bundle.pass(live, &inject_at(point, &["--kill", "--patience", LIFE]));
         died += usize::from(passed.refused.is_some() || !passed.status.success());
         let what = format!("{} killed before call {} number {}", point.half, point.call, point.at);
         wrong.extend(bundle.judge(&passed, true).map(|why| format!("{what}: {why}")));
@@ -416,12 +447,22 @@ fn faults_of_the_shim() {
     if !can_sweep() {
         return;
     }
-    let bundle = Bundle::new();
-    let points = points(&bundle);
+    fail_all_along(&Bundle::new(), Bundle::live);
+}
+
+#[test]
+fn faults_of_the_shims_checkpoint() {
+    let Some(subject) = can_sweep().then(Subject::new).flatten() else { return };
+    fail_all_along(&Bundle::of(subject.container), Bundle::live_to_be_checkpointed);
+}
+
+fn fail_all_along(bundle: &Bundle, live: Life) {
+    let points = points(bundle, live);
     let (mut tried, mut refused, mut wrong) = (0, 0, Vec::new());
     for point in choose(&points, STEP) {
         for errno in errors_of_a_shim(point.call) {
-            let passed = bundle.pass(&inject_at(point, &["--errno", &errno.to_string(), "--patience", LIFE]));
+            let passed =
+                bundle.pass(live, &inject_at(point, &["--errno", &errno.to_string(), "--patience", LIFE]));
             tried += 1;
             refused += usize::from(passed.refused.is_some());
             let errno = nix::errno::Errno::from_raw(*errno);
