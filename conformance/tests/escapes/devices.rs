@@ -235,6 +235,35 @@ fn a_volume_for_pts_yields_no_console() {
     victim.assert_untouched();
 }
 
+/// And with the directory of a devpts that is the container's: by a link of the image it is mounted in a volume, where another container
+/// exchanges its mountpoint for a directory in which the slaves are links.
+#[test]
+fn a_devpts_in_a_volume_yields_no_console_but_its_own() {
+    if !require_root() {
+        return;
+    }
+    let mut container = bare_dev(&["probe", "stat", "/dev/console"]);
+    container.config["process"]["terminal"] = json!(true);
+    fs::write(container.rootfs("etc/other"), "the attacker's").expect("our own file");
+    let volume = container.host_directory("volume");
+    let at = |name: &str| Path::new(&volume).join(name);
+    for directory in ["pts", "false"] {
+        fs::create_dir(at(directory)).expect("our own directory");
+        for n in 0..4 {
+            let name = format!("{directory}/{n}");
+            std::os::unix::fs::symlink("/etc/other", at(&name)).expect("our own directory");
+        }
+    }
+    container.mount("/vol", "bind", &volume, &["bind", "rw"]);
+    link_in_image(&container, "dev/pts", "/vol/pts");
+    container.mount("/dev/pts", "devpts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]);
+    while_swapping(&at("pts"), &at("false"), || {
+        for _ in 0..races() {
+            assert_console_is_a_device(&container);
+        }
+    });
+}
+
 /// A device of `linux.devices` whose directory is a link, also one that is exchanged meanwhile: the node is not made outside.
 #[test]
 fn devices_are_made_inside() {

@@ -33,6 +33,15 @@ fn with_false_proc(container: &mut Container, victim: &Victim) {
     ] {
         symlink(victim.file("file"), proc.join(place)).expect("our own directory");
     }
+    let_links_lead_somewhere(container, victim);
+}
+
+/// The link's target is there for who follows it inside the container, too: nothing but the runtime's care keeps it from being written.
+fn let_links_lead_somewhere(container: &Container, victim: &Victim) {
+    let path = victim.file("file");
+    let inside = container.rootfs(path.to_string_lossy().trim_start_matches('/'));
+    fs::create_dir_all(inside.parent().expect("in a directory")).expect("our own directory");
+    fs::write(inside, "").expect("our own file");
 }
 
 /// Starts a container that sleeps; false where another runtime than ours refuses it, which is a defence too.
@@ -107,6 +116,7 @@ fn an_exec_does_not_believe_the_containers_proc() {
             symlink(victim.file("file"), format!("{source}/{name}/{file}")).expect("our own directory");
         }
     }
+    let_links_lead_somewhere(&container, &victim);
     container.unmount("/proc");
     container.config["linux"].as_object_mut().expect("an object").remove("maskedPaths");
     container.config["linux"].as_object_mut().expect("an object").remove("readonlyPaths");
