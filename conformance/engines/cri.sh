@@ -256,7 +256,7 @@ scenario_shared_pids() {
     run one first "linux { $shared }" "$SLEEPS"
     run one second "linux { $shared }" "$SLEEPS"
     # The first process of all is the pod's own; each sees the other's.
-    says first-sees bash -c 'exec_sync one/first 10 ps | grep -c usleep.50000'
+    says first-sees bash -c 'exec_sync one/first 10 ps | grep -c "[d]o usleep"'
     says one-namespace test "$(exec_sync one/first 10 readlink /proc/self/ns/pid)" = "$(exec_sync one/second 10 readlink /proc/self/ns/pid)"
     says init bash -c 'exec_sync one/second 10 sh -c "tr \"\\\\\\\\0\" \" \" </proc/1/cmdline"'
     says shims shims
@@ -276,7 +276,7 @@ scenario_shared_pids() {
     pod two "$own"
     run two first "linux { $own }" "$SLEEPS"
     run two second "linux { $own }" "$SLEEPS"
-    says apart bash -c 'exec_sync two/first 10 ps | grep -c usleep.50000'
+    says apart bash -c 'exec_sync two/first 10 ps | grep -c "[d]o usleep"'
     remove_pod two
     left
 }

@@ -89,7 +89,7 @@ fn a_connection_is_kept() {
     if !has_feature("network_lock_nftables") {
         return skip("connections are lost where criu cannot lock the network");
     }
-    let ends = "probe sleep 1000 | nc -l -p 9000 >/tmp/heard & sleep 0.3; i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo $i; echo $i >/tmp/n; sleep 0.05; done | nc 127.0.0.1 9000; wait; exec probe sleep 1000";
+    let ends = "probe sleep 1000 | nc -l -p 9000 >/tmp/heard & until grep -q ':2328 0*:0000 0A' /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done; i=0; while [ ! -e /tmp/go ]; do i=$((i+1)); echo $i; echo $i >/tmp/n; sleep 0.05; done | nc 127.0.0.1 9000; wait; exec probe sleep 1000";
     subject.run(ends);
     eventually("they are connected", || subject.number("heard") > 3);
     let images = subject.path("images");

@@ -481,7 +481,8 @@ fn kill_all_ends_every_process() {
     let Some(mut container) = with_shell("while :; do sleep 100 & sleep 0.001; done") else { return };
     // Without a pid namespace of its own nothing else ends them.
     container.no_namespace("pid");
-    container.config["linux"]["resources"]["pids"] = json!({ "limit": 150 });
+    // So many that it does not come to that meanwhile: the shell would end where it cannot fork.
+    container.config["linux"]["resources"]["pids"] = json!({ "limit": 2000 });
     up(&mut container);
     let first = pid(&container);
     let listed = || {
@@ -511,11 +512,10 @@ fn kill_all_ends_every_process() {
 
 #[test]
 fn kill_all_of_another_signal_reaches_all_and_leaves_none_frozen() {
-    let Some(mut container) = with_shell("trap 'exit 7' USR1; sleep 100 & while :; do sleep 0.01; done")
-    else {
-        return;
-    };
-    up(&mut container);
+    let script = "trap 'exit 7' USR1; echo trapped; sleep 100 & while :; do sleep 0.01; done";
+    let Some(mut container) = with_shell(script) else { return };
+    let output = up(&mut container);
+    eventually("it has its trap", || fs::read_to_string(&output).is_ok_and(|text| text == "trapped\n"));
     container.runtime(&["kill", "--all", &container.id, "0"]).ok();
     assert_eq!(container.status(), "running", "thawed after the signal");
     container.runtime(&["kill", "--all", &container.id, "USR1"]).ok();
@@ -532,9 +532,12 @@ fn delete_finishes_whatever_has_become_of_the_groups() {
     if freezer.join("freezer.state").exists() {
         let below = freezer.join("below");
         fs::create_dir(&below).expect("a group below can be made");
-        let members = fs::read_to_string(freezer.join("cgroup.procs")).expect("a group");
-        let child = members.lines().find(|line| line.parse() != Ok(main)).expect("a child");
-        fs::write(below.join("cgroup.procs"), child).expect("root may move it");
+        let child = || {
+            let members = fs::read_to_string(freezer.join("cgroup.procs")).expect("a group");
+            members.lines().find(|line| line.parse() != Ok(main)).map(str::to_owned)
+        };
+        eventually("it has a child", || child().is_some());
+        fs::write(below.join("cgroup.procs"), child().expect("it sleeps")).expect("root may move it");
         fs::write(below.join("freezer.state"), "FROZEN").expect("root may freeze it");
     }
     container.delete(&["--force"]).ok();

@@ -300,6 +300,18 @@ fn victim(directory: &Path, id: &str, point: usize) -> ! {
     exit(0)
 }
 
+/// The tests compare all mounts before and after: those that others make meanwhile are not to be among them.  An ordinary user has to
+/// live with them.
+fn mounts_of_our_own() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    if nix::unistd::geteuid().is_root() {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if args[0] == "/bin/true" {
@@ -309,6 +321,7 @@ fn main() {
         victim(Path::new(&args[2]), &args[3], args[4].parse().unwrap());
     }
     OWNER.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
+    mounts_of_our_own();
     type Test = (&'static str, fn(&Fixture));
     let tests: [Test; 6] = [
         ("a_guest_in_its_host", a_guest_in_its_host),

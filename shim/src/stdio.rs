@@ -371,6 +371,7 @@ impl Streams {
 mod tests {
     use super::*;
     use nix::unistd::{mkfifo, read, write};
+    use std::process::Command;
 
     const OWNER: Owner<'static> = Owner {
         id: "c",
@@ -458,8 +459,10 @@ mod tests {
         let (program, log) = (dir.join("logger"), dir.join("log"));
         let script =
             "#!/bin/sh\nexec 5>&-\n(cat <&3; cat <&4; echo $CONTAINER_ID $CONTAINER_NAMESPACE) >$1\n";
-        std::fs::write(&program, script).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // By a process of its own: a child that another test makes meanwhile would have it open to be written, too (ETXTBSY).
+        let script_writer = "printf %s \"$1\" >\"$0\" && chmod +x \"$0\"";
+        let written = Command::new("sh").args(["-c", script_writer]).arg(&program).arg(script).status();
+        assert!(written.unwrap().success());
         let stdio =
             Stdio { stdout: format!("binary://{}?{}", program.display(), log.display()), ..Stdio::default() };
         let streams = Streams::open(&stdio, OWNER).unwrap();

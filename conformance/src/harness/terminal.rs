@@ -125,7 +125,7 @@ impl ConsoleSocket {
     #[must_use]
     pub fn descriptor(&self) -> OwnedFd {
         let mut watched = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        let limit = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let limit = PollTimeout::try_from(patience(PATIENCE)).unwrap_or(PollTimeout::MAX);
         assert_eq!(poll(&mut watched, limit), Ok(1), "nobody connected to the socket");
         let (stream, _) = self.listener.accept().expect("a connection is waiting");
         sys::receive_descriptor(&stream).expect("a descriptor is sent").0

@@ -39,15 +39,13 @@ impl Subject {
             return None;
         }
         let mut container = Container::new();
-        let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
-        let busybox = String::from_utf8_lossy(&busybox.stdout).trim().to_owned();
-        fs::copy(busybox, container.rootfs("bin/busybox")).expect("busybox is a file");
-        for applet in [
+        let applets = [
             "sh", "sleep", "cat", "httpd", "wget", "nc", "flock", "ln", "rm", "dd", "tr", "md5sum", "ps",
-            "kill", "timeout",
-        ] {
-            let _ = std::os::unix::fs::symlink("busybox", container.rootfs("bin").join(applet));
-        }
+            "kill", "timeout", "grep",
+        ];
+        let bin = container.rootfs("bin");
+        let missing = applets.into_iter().filter(|applet| fs::symlink_metadata(bin.join(applet)).is_err());
+        container.lend_busybox("bin", &missing.collect::<Vec<_>>());
         for directory in ["tmp", "www"] {
             fs::create_dir_all(container.rootfs(directory)).expect("a directory can be made");
         }
@@ -148,9 +146,15 @@ impl Subject {
 /// another, and a checkpoint may come while this one is open.
 pub const COUNTER: &str = "i=0; while :; do i=$((i+1)); printf '%08d\\n' $i 1<>/tmp/n; sleep 0.02; done";
 
-/// A script on the host.
+/// A script on the host, written by a process of its own: while this one has it open to be written, another thread may make a child,
+/// which then has it open too, and the script cannot be executed (ETXTBSY).
 #[allow(dead_code)] // Each test program has its own copy of this module.
 pub fn script(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a file can be written");
+    let written = Command::new("sh")
+        .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\""])
+        .arg(path)
+        .arg(text)
+        .status();
+    assert!(written.expect("a shell").success());
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }

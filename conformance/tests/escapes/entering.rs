@@ -96,6 +96,7 @@ fn a_process_that_waits_for_start_cannot_be_looked_into() {
     container.args(&["probe", "true"]);
     container.create().ok();
     let output = container.runtime(&["exec", &container.id, "probe", "snoop", "0.2"]).ok();
+    assert!(!output.stdout.contains(", 0 looks"), "it has not looked: {}", output.stdout);
     let reached: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with("reached: ")).collect();
     if !reached.is_empty() {
         breach!("{reached:#?}");

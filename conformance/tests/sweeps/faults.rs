@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use conformance::harness::{Container, Output};
 use libc::{
@@ -248,6 +249,17 @@ fn output_of(container: &Container, back: usize) -> PathBuf {
     container.output_file(back)
 }
 
+/// Whether its process ends in a moment, if it has not: its descriptors are closed before it is a zombie.
+fn stops(container: &Container) -> bool {
+    for _ in 0..250 {
+        if container.state()["status"] == "stopped" {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
 /// `create`, and `start` after it: what was created is protected as it is without a fault.
 #[test]
 fn faults_of_create() {
@@ -265,7 +277,7 @@ fn faults_of_create() {
     let judge = |container: &Container, _: &Output| {
         let started = container.runtime(&["start", &container.id]);
         // A call of the process that waits for `start`, after `create` has ended: then it has ended, and that is said.
-        if !started.status.success() && container.state()["status"] == "stopped" {
+        if !started.status.success() && stops(container) {
             return None;
         }
         if !started.status.success() {

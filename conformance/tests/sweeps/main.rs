@@ -16,13 +16,25 @@ mod starter;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use conformance::harness::{Container, Output, eventually};
+use conformance::harness::{Container, Output, eventually, patience};
 use serde_json::{Value, json};
 
 /// Every point, not a choice of them.
 fn full() -> bool {
     std::env::var("ORLOP_SWEEP").is_ok_and(|word| word == "full")
+}
+
+/// How long the injector lets a program live: a whole life of a container is two thousand calls, each of which is stopped at.
+const LIFE: Duration = Duration::from_secs(60);
+
+/// At which of the points a sweep begins that tries every `step`th: another one each time, or that of `ORLOP_SWEEP_FIRST`.
+fn first(step: usize) -> usize {
+    let wanted = std::env::var("ORLOP_SWEEP_FIRST").ok().and_then(|word| word.parse().ok());
+    let first = wanted.unwrap_or(std::process::id() as usize) % step;
+    println!("every {step}th point, from point {first} on (ORLOP_SWEEP_FIRST={first} tries the same ones)");
+    first
 }
 
 /// A system call that the runtime makes.
@@ -39,7 +51,8 @@ fn inject(options: &[&str]) -> Vec<String> {
     let own = std::env::current_exe().expect("the running test has a path");
     let program = own.ancestors().skip(1).take(2).map(|d| d.join("inject")).find(|path| path.is_file());
     let program = program.expect("inject is not built (cargo build -p conformance)");
-    let mut words = vec![program.to_string_lossy().into_owned()];
+    let life = patience(LIFE).as_secs().to_string();
+    let mut words = vec![program.to_string_lossy().into_owned(), "--patience".to_owned(), life];
     words.extend(options.iter().map(|option| (*option).to_owned()));
     words.push("--".to_owned());
     words

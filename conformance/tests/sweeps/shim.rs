@@ -28,11 +28,9 @@ use serde_json::json;
 
 use super::criu::Subject;
 use super::faults::{errors_of_a_shim, is_memory};
-use super::{Point, can_sweep, full, inject, inject_at, read_points, rich};
+use super::{Point, can_sweep, first, full, inject, inject_at, read_points, rich};
 
-/// Seconds that the injector lets a shim live: a whole life of a container is two thousand calls, each of which is stopped at.
-const LIFE: &str = "60";
-/// Longer than that.
+/// Longer than the injector lets a shim live.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the points every so manieth, beginning at another one each time.
 const STEP: usize = 37;
@@ -393,7 +391,7 @@ impl Served {
 /// The calls of a whole life, in order.
 fn points(bundle: &Bundle, live: Life) -> Vec<Point> {
     let list = bundle.directory().join("calls");
-    let passed = bundle.pass(live, &inject(&["--calls", &list.to_string_lossy(), "--patience", LIFE]));
+    let passed = bundle.pass(live, &inject(&["--calls", &list.to_string_lossy()]));
     assert_eq!(passed.refused, None, "without a fault: {}", bundle.said());
     assert!(passed.status.success(), "without a fault: {}", passed.status);
     assert_eq!(bundle.delete_and_look(), None, "without a fault");
@@ -402,7 +400,7 @@ fn points(bundle: &Bundle, live: Life) -> Vec<Point> {
 
 /// Every `step`th of them, beginning at another one each time; all of a full sweep.
 pub(super) fn choose(points: &[Point], step: usize) -> Vec<&Point> {
-    let first = std::process::id() as usize % step;
+    let first = first(step);
     points.iter().enumerate().filter(|(n, _)| full() || n % step == first).map(|(_, point)| point).collect()
 }
 
@@ -426,7 +424,7 @@ fn kill_all_along(bundle: &Bundle, live: Life) {
     let chosen = choose(&points, STEP);
     let (mut died, mut wrong) = (0, Vec::new());
     for point in &chosen {
-        let passed = bundle.pass(live, &inject_at(point, &["--kill", "--patience", LIFE]));
+        let passed = bundle.pass(live, &inject_at(point, &["--kill"]));
         died += usize::from(passed.refused.is_some() || !passed.status.success());
         let what = format!("{} killed before call {} number {}", point.half, point.call, point.at);
         wrong.extend(bundle.judge(&passed, true).map(|why| format!("{what}: {why}")));
@@ -461,8 +459,7 @@ fn fail_all_along(bundle: &Bundle, live: Life) {
     let (mut tried, mut refused, mut wrong) = (0, 0, Vec::new());
     for point in choose(&points, STEP) {
         for errno in errors_of_a_shim(point.call) {
-            let passed =
-                bundle.pass(live, &inject_at(point, &["--errno", &errno.to_string(), "--patience", LIFE]));
+            let passed = bundle.pass(live, &inject_at(point, &["--errno", &errno.to_string()]));
             tried += 1;
             refused += usize::from(passed.refused.is_some());
             let errno = nix::errno::Errno::from_raw(*errno);

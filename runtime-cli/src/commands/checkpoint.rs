@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use orlop_core::sys;
@@ -77,14 +76,25 @@ fn parent(images: &Path, parent: PathBuf) -> Result<PathBuf, Failure> {
     if parent.is_absolute() {
         return Err(Failure::new("--parent-path must be relative"));
     }
-    // What is relative to a directory can be looked at when that is there.
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(images);
-    made.map_err(|error| Failure::new(format!("cannot make {}: {error}", images.display())))?;
-    match fs::metadata(images.join(&parent)) {
+    // What is relative to a directory that the library has yet to make cannot be looked at by way of it.
+    let place = if images.exists() { images.join(&parent) } else { joined(images, &parent) };
+    match fs::metadata(place) {
         Ok(found) if found.is_dir() => Ok(parent),
         Ok(_) => Err(Failure::new(format!("invalid --parent-path: {}: not a directory", parent.display()))),
         Err(error) => Err(Failure::new(format!("invalid --parent-path: {}: {error}", parent.display()))),
     }
+}
+
+/// `relative` seen from `directory`, by their names alone.
+fn joined(directory: &Path, relative: &Path) -> PathBuf {
+    let mut path = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    for part in relative.components() {
+        match part {
+            std::path::Component::ParentDir => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    path
 }
 
 /// `--status-fd`: a descriptor that our caller has left open for us to write to.

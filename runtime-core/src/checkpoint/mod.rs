@@ -42,9 +42,10 @@ impl Directories {
     /// Opens them, and makes what is missing: of the images only when they are to be written.
     fn open(settings: &CriuSettings, writing: bool) -> Result<Self, Error> {
         let (images, work) = (settings.image_path.as_path(), settings.work_path.as_deref());
+        // First: the work path may lie below the images, and then makes them.
+        let made = writing && !images.exists();
         let work_dir = work.map(|path| open(path, true)).transpose()?;
         let log = std::path::absolute(work.unwrap_or(images)).unwrap_or_else(|_| images.to_owned());
-        let made = writing && !images.exists();
         Ok(Self { images: open(images, writing)?, made, work: work_dir, log })
     }
 

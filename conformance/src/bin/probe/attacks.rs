@@ -22,18 +22,21 @@ fn goes_on(end: Instant) -> bool {
 /// Looks, until `/enough` is there, or for the given seconds, into the descriptors, the program and the directories of every other process of this pid
 /// namespace, and says what it can reach of those that are not the probe: a runtime on its way into the container.
 ///
-/// `snoop SECONDS`: prints `ready`, `sees` at the first process of the probe, then each find once, then how many processes of the probe it has seen meanwhile.
+/// `snoop SECONDS`: prints `ready`, `sees` at the first process of the probe, then each find once, then how many processes of the probe it has seen meanwhile,
+/// and how often it has looked at one.
 pub fn snoop(args: &[String]) -> Outcome {
     let end = deadline(args, 0, "snoop SECONDS")?;
     let own = std::process::id();
     let mut found = std::collections::BTreeSet::new();
     let mut seen = std::collections::BTreeSet::new();
+    let mut looks = 0u64;
     say("ready")?;
     while goes_on(end) {
         for pid in pids() {
             if pid == own {
                 continue;
             }
+            looks += 1;
             let at = format!("/proc/{pid}");
             let Ok(program) = fs::read_link(format!("{at}/exe")) else { continue };
             if program == Path::new("/bin/probe") {
@@ -62,7 +65,7 @@ pub fn snoop(args: &[String]) -> Outcome {
     for find in &found {
         say(&format!("reached: {find}"))?;
     }
-    say(&format!("seen {}", seen.len()))
+    say(&format!("seen {}, {looks} looks", seen.len()))
 }
 
 fn pids() -> Vec<u32> {
