@@ -1,14 +1,16 @@
 //! Where a shim serves, and which containers share it.
 
 use crate::sha256::hex_digest;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockname, listen, socket,
+};
 use nix::sys::stat::{Mode, umask};
 use orlop_core::sys::Reason;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The directory of sockets, where containerd has not named another.
@@ -89,6 +91,56 @@ pub fn claim(path: &Path) -> Result<Place, String> {
     Err(failed("bind", &Reason::from(nix::Error::EADDRINUSE)))
 }
 
+/// A socket that a shim serves on, and the file that it is called by, which goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+    /// Device and inode of the file, while that is to be removed.
+    file: Option<(u64, u64)>,
+}
+
+impl Listener {
+    /// Of a socket that was bound and listens.
+    ///
+    /// # Errors
+    /// It has no name.
+    pub fn new(socket: OwnedFd) -> Result<Self, String> {
+        let address: UnixAddr = getsockname(socket.as_raw_fd())
+            .map_err(|e| format!("ask where containerd will call: {}", Reason::from(e)))?;
+        let path = address.path().ok_or("serve: the socket has no name")?.to_owned();
+        let file = Self::file_at(&path);
+        Ok(Self { socket, path, file })
+    }
+
+    fn file_at(path: &Path) -> Option<(u64, u64)> {
+        fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+
+    /// Removes the file, so that who comes now makes a new shim; not one that another shim has made at its place.  Who has connected
+    /// is there still.
+    pub fn leave(&mut self) {
+        // As long as the socket is open, no other file gets the number of its own.
+        if let Some(file) = self.file.take()
+            && Self::file_at(&self.path) == Some(file)
+        {
+            remove(&self.path);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// Removes a socket's file.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
@@ -146,6 +198,23 @@ mod tests {
         assert!(matches!(claim(&path), Ok(Place::Ours(_))));
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_socket_goes_with_it_and_that_of_another_does_not() {
+        let directory = directory("listener");
+        let path = directory.join("socket");
+        let bind = || std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let listener = Listener::new(bind().into()).unwrap();
+        drop(listener);
+        assert!(!path.exists());
+        let mut listener = Listener::new(bind().into()).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = bind();
+        listener.leave();
+        drop(listener);
+        assert!(path.exists(), "it is another one's");
         fs::remove_dir_all(&directory).unwrap();
     }
 

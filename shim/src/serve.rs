@@ -1,16 +1,17 @@
 //! The shim itself: what it needs of its process, and then the loop.
 
+use crate::address::Listener;
 use crate::args::Args;
+use crate::logger;
 use crate::poller::Poller;
 use crate::server::Server;
 use crate::shim::Shim;
-use crate::{address, logger};
 use nix::fcntl::{OFlag, open};
-use nix::sys::socket::{UnixAddr, getsockname, getsockopt, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use orlop_core::sys::{self, Reason};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 fn failed(what: &'static str) -> impl Fn(nix::Error) -> String {
@@ -20,7 +21,7 @@ fn failed(what: &'static str) -> impl Fn(nix::Error) -> String {
 /// What `start` has left as our streams.
 struct Inherited {
     /// Standard input: where containerd will call.
-    listener: OwnedFd,
+    listener: Listener,
     /// Standard output: where `start` says that containerd has its answer; not if somebody else has started us.
     starter: Option<OwnedFd>,
 }
@@ -33,7 +34,7 @@ fn inherited() -> Result<Inherited, String> {
         return Err("serve: standard input is no listening socket; containerd calls `start`".to_owned());
     }
     let keep = |e: std::io::Error| format!("keep what start has left: {}", Reason::of(&e));
-    let listener = stdin.try_clone_to_owned().map_err(keep)?;
+    let listener = Listener::new(stdin.try_clone_to_owned().map_err(keep)?)?;
     let is_pipe =
         fstat(stdout).is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits());
     let starter = if is_pipe { Some(stdout.try_clone_to_owned().map_err(keep)?) } else { None };
@@ -44,25 +45,16 @@ fn inherited() -> Result<Inherited, String> {
     Ok(Inherited { listener, starter })
 }
 
-/// Where a socket was bound.
-fn path_of(socket: &OwnedFd) -> Result<PathBuf, String> {
-    let address: UnixAddr =
-        getsockname(socket.as_raw_fd()).map_err(failed("ask where containerd will call"))?;
-    address.path().map(Path::to_owned).ok_or_else(|| "serve: the socket has no name".to_owned())
-}
-
 /// Serves the containers of a group until containerd has deleted the last one.
 ///
 /// # Errors
 /// The shim cannot begin to serve, or not wait.
 pub fn serve(args: &Args) -> Result<(), String> {
     let inherited = inherited()?;
-    let socket = path_of(&inherited.listener)?;
     let served = settle(args).and_then(|bundle| run(args, inherited, bundle));
     if let Err(e) = &served {
         log::error!("{e}");
     }
-    address::remove(&socket);
     served
 }
 

@@ -1,5 +1,6 @@
 //! The loop: one thread, one epoll set.
 
+use crate::address::Listener;
 use crate::api::Request;
 use crate::forgotten::Vacancy;
 use crate::poller::{Poller, Token};
@@ -24,8 +25,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(2);
 /// How long containerd has for its first call: who was given the address calls at once.
 const FIRST_CALL: Duration = Duration::from_secs(600);
-/// What a connection may have unanswered before it is not read from any more.
+/// How many bytes of answers a connection may leave unread before it is closed.
 const MAX_UNSENT: usize = 8 << 20;
+/// Methods that begin something, which a shim that ends does not do any more.
+const BEGINNINGS: [&str; 5] = ["Create", "Start", "Exec", "CreateSandbox", "StartSandbox"];
 
 #[derive(Debug)]
 struct Connection {
@@ -40,7 +43,7 @@ struct Connection {
 #[derive(Debug)]
 pub struct Server {
     shim: Shim,
-    listener: OwnedFd,
+    listener: Listener,
     /// `start`, until it has said that containerd knows us.
     starter: Option<OwnedFd>,
     /// When it is over, if nobody has called until then.
@@ -73,7 +76,7 @@ impl Server {
     ///
     /// # Errors
     /// Descriptors or memory are short.
-    pub fn new(shim: Shim, listener: OwnedFd, starter: Option<OwnedFd>) -> nix::Result<Self> {
+    pub fn new(shim: Shim, listener: Listener, starter: Option<OwnedFd>) -> nix::Result<Self> {
         block_signals().map_err(|e| Errno::from_raw(e.errno))?;
         let signals =
             SignalFd::with_flags(&signals_to_read(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -158,11 +161,21 @@ impl Server {
         if !self.shim.closing {
             return false;
         }
-        let end = *self.end.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+        let end = self.close_down();
         let unsent = self.connections.values().any(|connection| !connection.unsent.is_empty());
         let idle = self.shim.relays.is_empty() && self.shim.jobs.is_empty();
         let settled = self.shim.publisher.is_settled(end) && idle && !unsent;
         settled || Instant::now() >= end
+    }
+
+    /// It is to end: whoever comes from now on is to find another one.  When it is over at the latest.
+    fn close_down(&mut self) -> Instant {
+        if let Some(end) = self.end {
+            return end;
+        }
+        self.listener.leave();
+        self.shim.publisher.hurry();
+        *self.end.insert(Instant::now() + LAST_WORDS)
     }
 
     fn handle(&mut self, token: Token, flags: EpollFlags) {
@@ -295,12 +308,19 @@ impl Server {
         log::debug!("{}/{}", request.service, request.method);
         let (method, payload) = (request.method.as_str(), request.payload.as_slice());
         let outcome = match request.service.as_str() {
+            _ if self.shim.closing && BEGINNINGS.contains(&method) => {
+                Err(Status::new(Code::Unavailable, "the shim ends: try again, with another one"))
+            }
             "containerd.task.v2.Task" | "containerd.task.v3.Task" => {
                 self.shim.call_task(ticket, method, payload)
             }
             "containerd.runtime.sandbox.v1.Sandbox" => self.shim.call_sandbox(ticket, method, payload),
             service => Err(Status::new(Code::Unimplemented, format!("service {service}: not implemented"))),
         };
+        if self.shim.closing {
+            // Before the answer: who has it may start another one at once.
+            self.close_down();
+        }
         if let Err(status) = &outcome {
             log::debug!("{}: {:?}: {}", request.method, status.code, status.message);
         }
@@ -358,7 +378,8 @@ mod tests {
         let poller = Rc::new(Poller::new().unwrap());
         let shim = Shim::new(poller, "n", "/nowhere").unwrap();
         let (reader, writer) = pipe().unwrap();
-        let server = Server::new(shim, listener.into(), Some(reader.into())).unwrap();
+        let listener = Listener::new(listener.into()).unwrap();
+        let server = Server::new(shim, listener, Some(reader.into())).unwrap();
         (server, path, writer)
     }
 
@@ -369,17 +390,16 @@ mod tests {
         drop(starter);
         server.hear_starter();
         assert!(server.is_over());
-        std::fs::remove_file(path).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
     fn it_stays_when_start_has_answered() {
-        let (mut server, path, mut starter) = new("answered");
+        let (mut server, _, mut starter) = new("answered");
         starter.write_all(b"a").unwrap();
         drop(starter);
         server.hear_starter();
         assert!(!server.is_over() && server.starter.is_none());
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
@@ -389,7 +409,6 @@ mod tests {
         drop(starter);
         server.hear_starter();
         assert!(!server.is_over());
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
@@ -400,7 +419,46 @@ mod tests {
             assert!(server.timeout().is_some_and(|time| time <= FIRST_CALL));
             server.uncalled = Some(Instant::now());
             assert_eq!(server.is_over(), over);
+        }
+    }
+
+    fn call(server: &mut Server, service: &str, method: &str) -> Outcome {
+        let (service, method) = (service.to_owned(), method.to_owned());
+        server.call(Ticket { connection: 0, stream: 1 }, &Request { service, method, ..Request::default() })
+    }
+
+    const TASK: &str = "containerd.task.v3.Task";
+    const SANDBOX: &str = "containerd.runtime.sandbox.v1.Sandbox";
+
+    #[test]
+    fn its_address_is_free_before_it_says_that_it_ends() {
+        for (service, method) in [(TASK, "Shutdown"), (SANDBOX, "ShutdownSandbox")] {
+            let (mut server, path, _starter) = new(method);
+            assert!(path.exists());
+            assert!(call(&mut server, service, method).is_ok());
+            assert!(!path.exists());
+            let _next = UnixListener::bind(&path).unwrap();
+            assert!(server.is_over());
+            drop(server);
+            assert!(path.exists(), "the next shim's is not touched");
             std::fs::remove_file(path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_shim_that_ends_begins_nothing() {
+        let (mut server, _, _starter) = new("ends");
+        assert!(call(&mut server, SANDBOX, "CreateSandbox").is_ok());
+        assert!(call(&mut server, TASK, "Shutdown").is_ok());
+        for (service, method) in
+            [(TASK, "Create"), (TASK, "Start"), (TASK, "Exec"), (SANDBOX, "StartSandbox")]
+        {
+            let status = call(&mut server, service, method).unwrap_err();
+            assert_eq!(status.code, Code::Unavailable, "{method}: {status:?}");
+        }
+        // What there is can be looked at, and ended.
+        assert!(call(&mut server, SANDBOX, "SandboxStatus").is_ok());
+        assert_eq!(call(&mut server, TASK, "State").unwrap_err().code, Code::NotFound);
+        assert!(server.shim.creating.is_empty());
     }
 }
