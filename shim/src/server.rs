@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use orlop_core::sys::{self, Reason};
+use orlop_core::sys::{self, Reason, SysError};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_secs(2);
 const FIRST_CALL: Duration = Duration::from_secs(600);
 /// How many bytes of answers a connection may leave unread before it is closed.
 const MAX_UNSENT: usize = 8 << 20;
+/// How long nobody is accepted after that has failed: for want of descriptors, which others have to close first.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Methods that begin something, which a shim that ends does not do any more.
 const BEGINNINGS: [&str; 5] = ["Create", "Start", "Exec", "CreateSandbox", "StartSandbox"];
 
@@ -44,6 +46,10 @@ struct Connection {
 pub struct Server {
     shim: Shim,
     listener: Listener,
+    /// When accepting is tried again, which has failed.
+    accept_at: Option<Instant>,
+    /// That it fails was logged.
+    accept_fails: bool,
     /// `start`, until it has said that containerd knows us.
     starter: Option<OwnedFd>,
     /// When it is over, if nobody has called until then.
@@ -88,6 +94,8 @@ impl Server {
         Ok(Self {
             shim,
             listener,
+            accept_at: None,
+            accept_fails: false,
             starter,
             uncalled: Some(Instant::now() + FIRST_CALL),
             signals,
@@ -122,6 +130,7 @@ impl Server {
                 let _ = poller.rest(self.timeout());
             }
             poller.wait(self.timeout(), &mut events)?;
+            self.listen_again();
             for (token, flags) in events.iter().copied() {
                 self.handle(token, flags);
             }
@@ -136,7 +145,7 @@ impl Server {
 
     fn timeout(&self) -> Option<Duration> {
         let look = self.vacancy.as_ref().and_then(Vacancy::next);
-        let next = [self.shim.publisher.retry_at(), self.end, self.trim, self.uncalled, look];
+        let next = [self.shim.publisher.retry_at(), self.end, self.trim, self.uncalled, self.accept_at, look];
         next.into_iter().flatten().min().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -238,8 +247,9 @@ impl Server {
             let socket = match sys::accept_connection(self.listener.as_fd()) {
                 Ok(Some(socket)) => socket,
                 Ok(None) => return,
-                Err(e) => return log::error!("accept a connection: {e}"),
+                Err(e) => return self.stop_listening(&e),
             };
+            self.accept_fails = false;
             self.uncalled = None;
             let number = self.next_connection;
             self.next_connection += 1;
@@ -252,6 +262,22 @@ impl Server {
                 Connection { socket, decoder: Decoder::default(), unsent: Vec::new(), blocked: false };
             self.connections.insert(number, connection);
             self.shim.publisher.hurry();
+        }
+    }
+
+    /// Whoever waits to be accepted would be told of at once again, and the shim would do nothing else.
+    fn stop_listening(&mut self, why: &SysError) {
+        if !std::mem::replace(&mut self.accept_fails, true) {
+            log::error!("accept a connection: {why}: tried again every second");
+        }
+        self.shim.poller.change(&self.listener, Token::Listener, EpollFlags::empty());
+        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    fn listen_again(&mut self) {
+        if self.accept_at.is_some_and(|at| Instant::now() >= at) {
+            self.accept_at = None;
+            self.shim.poller.change(&self.listener, Token::Listener, EpollFlags::EPOLLIN);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Its own main, because the containers' program is this file too.  Needs root.
 #![allow(missing_docs)]
 
-use orlop_core::{Runtime, Status, spec};
+use orlop_core::{Runtime, Status, spec, sys};
 use orlop_shim::api::{
     Any, ConnectResponse, CreateTaskRequest, Empty, ExecProcessRequest, ForwardRequest, KillRequest,
     PidResponse, PidsResponse, ProcessDetails, ProcessRequest, Request, Response, RuncOptions,
@@ -436,6 +436,47 @@ fn an_idle_shim_sleeps(world: &World) {
     });
 }
 
+/// Who calls while no descriptor is left is not heard, and does not keep the shim busy; once there is one he is.
+fn a_shim_without_descriptors(world: &World) {
+    let limits = world.of_shim("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [soft, hard] = numbers[..] else { panic!("{line}") };
+    let limit = |soft| sys::prlimit(world.shim, nix::libc::RLIMIT_NOFILE, soft, hard).unwrap();
+    limit(3);
+    let mut late = Client::new(&world.directory.join("s-first"));
+    let stream = late.send(TASK, "State", &of("first"));
+    // The time that it has used, in ticks of the kernel's, user's and system's.
+    let used = || -> u64 {
+        let stat = world.of_shim("stat");
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().unwrap()).sum()
+    };
+    let slept = || voluntary_switches(world);
+    let before = slept();
+    eventually("it has tried some times", || slept() > before + 3);
+    eventually("it is not busy", || {
+        let before = used();
+        (0..20).all(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            used() == before
+        })
+    });
+    limit(soft);
+    late.answer::<StateResponse>(stream).unwrap();
+}
+
+fn voluntary_switches(world: &World) -> u64 {
+    let status = world.of_shim("status");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
 /// containerd was killed in the middle of Create, and the next one has removed the bundle: nothing of the container stays.
 fn a_bundle_that_goes(world: &World, client: &mut Client) {
     let (here, go) = (world.directory.join("here2"), world.directory.join("go2"));
@@ -499,6 +540,7 @@ fn the_end(mut world: World, mut client: Client, paused_at_its_end: bool) {
     let length = world.log.read(&mut line).unwrap();
     let text = String::from_utf8_lossy(&line[..length]).into_owned();
     assert!(text.contains("runtime option without effect: binary_name=/no/such/runtime"), "{text}");
+    assert_eq!(text.matches("accept a connection: ").count(), 1, "{text}");
 }
 
 fn main() {
@@ -523,6 +565,7 @@ fn main() {
     a_bundle_that_goes(&world, &mut client);
     a_sandbox(&world, &mut client);
     a_shim_without_a_bundle(&mut world);
+    a_shim_without_descriptors(&world);
     an_idle_shim_sleeps(&world);
     the_end(world, client, paused_at_its_end);
     println!("protocol ... ok");
