@@ -53,7 +53,7 @@ fn run() -> Result<Started, String> {
         Action::Start => return start::start(&args),
         Action::Delete => {
             logger::to_stderr(&args.namespace, args.debug);
-            delete::delete(&args)?
+            delete::delete(&args)
         }
         Action::Serve => serve::serve(&args).map(|()| Vec::new())?,
     };

@@ -1,6 +1,9 @@
 //! The binary as containerd and an administrator meet it: exit status and where each word is written.
 
-use orlop_shim::api::{Any, BootstrapParams, BootstrapResult, Extension, RuncOptions, RuntimeInfo};
+use nix::mount::{MsFlags, mount};
+use orlop_shim::api::{
+    Any, BootstrapParams, BootstrapResult, DeleteResponse, Extension, RuncOptions, RuntimeInfo,
+};
 use orlop_shim::wire::Message;
 use std::fs::{self, File};
 use std::io::Write;
@@ -196,4 +199,38 @@ fn each_containerd_gets_its_form_of_the_answer() {
     let result = BootstrapResult::decode(&answer).expect("a message");
     assert_eq!((result.version, result.address, result.protocol), (3, address, "ttrpc".to_owned()));
     let _ = fs::remove_dir_all(&bundle);
+}
+
+/// The container cannot be removed; what can be is, and containerd has its answer, for it does not come back.
+#[test]
+fn delete_does_what_it_can() {
+    let bundle = bundle("delete");
+    let (root, rootfs, socket) = (bundle.join("root"), bundle.join("rootfs"), bundle.join("s"));
+    fs::create_dir_all(root.join("c1")).expect("a directory");
+    fs::write(root.join("c1/state.json"), "no record").expect("a file");
+    fs::write(bundle.join("orlop-root"), root.to_str().expect("UTF-8")).expect("a file");
+    fs::create_dir(&rootfs).expect("a directory");
+    // Of a shim that is gone.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    fs::write(bundle.join("address"), format!("unix://{}", socket.display())).expect("a file");
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        mount(Some("orlop-test"), &rootfs, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a mount");
+    } else {
+        eprintln!("SKIP 1: the mount of a container that cannot be removed: needs root");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_containerd-shim-orlop-v2"))
+        .args(["-namespace", "test", "-id", "c1", "-address", "/no/containerd", "-bundle"])
+        .arg(&bundle)
+        .arg("delete")
+        .output()
+        .expect("the shim binary starts");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(DeleteResponse::decode(&output.stdout).expect("an answer").exit_status, 137);
+    let text = String::from_utf8(output.stderr).expect("the error is UTF-8");
+    assert!(text.contains("level=error") && text.contains("delete c1: "), "{text}");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("proc is mounted");
+    assert!(!mounts.contains(rootfs.to_str().expect("UTF-8")), "{mounts}");
+    assert!(!socket.exists());
+    fs::remove_dir_all(&bundle).expect("nothing is mounted there");
 }
