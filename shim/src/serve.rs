@@ -62,6 +62,10 @@ pub fn serve(args: &Args) -> Result<(), String> {
 fn settle(args: &Args) -> Result<PathBuf, String> {
     let bundle = std::env::current_dir().map_err(|e| format!("find the bundle: {}", Reason::of(&e)))?;
     logger::to_fifo(&bundle, &args.namespace, args.debug);
+    // Each container of a pod takes some; the usual 1,024 are for programs that use select(2).
+    if let Err(e) = sys::raise_open_files() {
+        log::warn!("raise the limit of open files: {}", e.reason());
+    }
     // Whoever loses his parent in a container that shares our pid namespace is ours to reap.
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|e| format!("become a subreaper: {}", Reason::from(e)))?;

@@ -267,6 +267,28 @@ fn start(directory: &Path, id: &str, group: &str) -> Result<i32, String> {
     Ok(fs::read_to_string(bundle.join("shim.pid")).unwrap().parse().unwrap())
 }
 
+/// How many files the shim may open as it is started: enough, and what nobody else would have set.
+const OPEN_FILES: u64 = 777;
+
+/// Soft and hard limit of open files.
+fn open_files(pid: &str) -> [u64; 2] {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    numbers.try_into().unwrap()
+}
+
+/// The shim has as many as it may have; what it starts has what the shim was given.
+fn open_files_are_as_they_were(world: &World, pids: [u32; 2]) {
+    let [soft, hard] = open_files(&world.shim.to_string());
+    assert_eq!(soft, hard);
+    for pid in pids {
+        assert_eq!(open_files(&pid.to_string()), [OPEN_FILES, hard]);
+    }
+    let of_hook = fs::read_to_string(world.directory.join("limit-of-hook")).unwrap();
+    assert_eq!(of_hook.trim(), OPEN_FILES.to_string());
+}
+
 fn set_up() -> World {
     let directory = std::env::temp_dir().join(format!("orlop-shim-{}", std::process::id()));
     let rootfs = directory.join("rootfs");
@@ -275,7 +297,15 @@ fn set_up() -> World {
     }
     fs::copy(std::env::current_exe().unwrap(), rootfs.join("bin/wait")).unwrap();
     std::os::unix::fs::symlink("wait", rootfs.join("bin/true")).unwrap();
-    write_bundle(&directory.join("first"), &rootfs, "wait", |_| {});
+    let hook = format!("ulimit -n > {}", directory.join("limit-of-hook").display());
+    write_bundle(&directory.join("first"), &rootfs, "wait", |config| {
+        config["process"]["rlimits"] = serde_json::json!([]);
+        config["hooks"] =
+            serde_json::json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", hook]}]});
+    });
+    // The shim is started with less than it may have.
+    let [_, hard] = open_files("self");
+    sys::prlimit(0, nix::libc::RLIMIT_NOFILE, OPEN_FILES, hard).unwrap();
     let fifo = directory.join("first/log");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let log = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
@@ -321,6 +351,7 @@ fn a_life(world: &World, client: &mut Client) {
     let exec_of = ProcessRequest { id: "first".into(), exec_id: "e1".into() };
     client.task::<Empty>("Exec", &ExecProcessRequest { exec_id: "e1".into(), ..exec("first", "wait") });
     let executed: PidResponse = client.task("Start", &exec_of);
+    open_files_are_as_they_were(world, [pid, executed.pid]);
     let pids: PidsResponse = client.task("Pids", &of("first"));
     let told: BTreeMap<u32, String> = pids
         .processes
@@ -438,10 +469,7 @@ fn an_idle_shim_sleeps(world: &World) {
 
 /// Who calls while no descriptor is left is not heard, and does not keep the shim busy; once there is one he is.
 fn a_shim_without_descriptors(world: &World) {
-    let limits = world.of_shim("limits");
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [soft, hard] = numbers[..] else { panic!("{line}") };
+    let [soft, hard] = open_files(&world.shim.to_string());
     let limit = |soft| sys::prlimit(world.shim, nix::libc::RLIMIT_NOFILE, soft, hard).unwrap();
     limit(3);
     let mut late = Client::new(&world.directory.join("s-first"));

@@ -64,8 +64,9 @@ pub fn clone_into(
     proc: &TrustedProc,
 ) -> sys::Result<Child> {
     let flags = if spec.stage.is_some() { 0 } else { u64::from(spec.flags.cast_unsigned()) };
+    let open_files_are_set = context.open_files_are_set;
     let clone = |cgroup: Option<&OwnedFd>, context: &mut Option<Context<'_>>| {
-        let args = CloneArgs { flags, cgroup: cgroup.map(Fd::from), no_signal: false };
+        let args = CloneArgs { flags, cgroup: cgroup.map(Fd::from), no_signal: false, open_files_are_set };
         sys::clone3(&args, || match context.take() {
             Some(context) => child::run(context, spec),
             None => sys::exit(1),

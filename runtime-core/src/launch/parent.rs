@@ -402,6 +402,7 @@ impl Parent<'_> {
             task_files: &task_fds,
             enters_last: false,
             joins_itself: false,
+            open_files_are_set: self.sets_open_files(),
             ignored_signals,
             stack: self.plan.listener.as_ref().map(|_| ThreadStack::new()),
             observe: self.inputs.observe,
@@ -469,6 +470,12 @@ impl Parent<'_> {
         let inner = self.inputs.init.and_then(|init| enter::cgroups_of(&self.proc, init));
         files.extend(placement.v2_entry(inner.as_deref())?);
         Ok((None, files))
+    }
+
+    fn sets_open_files(&self) -> bool {
+        let sets =
+            |step: &HostStep| matches!(step, HostStep::SetRlimit { resource: libc::RLIMIT_NOFILE, .. });
+        self.plan.host.iter().any(|planned| sets(&planned.step))
     }
 
     /// The container's groups are made by systemd, in this launch.

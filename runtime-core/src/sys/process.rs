@@ -1,7 +1,8 @@
-//! Processes: clone, execve, ids, capabilities, limits, scheduling, signals, namespaces.
+//! Processes: clone, execve, ids, capabilities, scheduling, signals, namespaces.
 
 #![allow(unsafe_code)]
 
+use super::limits::return_open_files;
 use super::{Call, Fd, Result, SysError, call, fd, own};
 use core::convert::Infallible;
 use core::ffi::{CStr, c_char};
@@ -18,6 +19,8 @@ pub struct CloneArgs {
     pub cgroup: Option<Fd>,
     /// Ask for no exit signal: for a child that is not waited for in the ordinary way.
     pub no_signal: bool,
+    /// The child's limit of open files is set by the caller, whom [`raise_open_files`] must not get in the way of.
+    pub open_files_are_set: bool,
 }
 
 /// A child made by [`clone3`].
@@ -41,7 +44,12 @@ pub struct Child {
 pub fn clone3(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<Child> {
     let mut pidfd: i32 = -1;
     let flags = args.flags | u64::from(libc::CLONE_PIDFD.cast_unsigned());
-    let pid = clone(flags, args, &raw mut pidfd, child)?;
+    let pid = clone(flags, args, &raw mut pidfd, || {
+        if !args.open_files_are_set {
+            return_open_files();
+        }
+        child()
+    })?;
     Ok(Child { pid, pidfd: own(Fd(pidfd)) })
 }
 
@@ -374,25 +382,6 @@ pub fn capset(sets: CapSets) -> Result<()> {
     ];
     // SAFETY: version 3 reads one header of two words and data of six.
     unsafe { call!(Call::Capset, SYS_capset, header.as_ptr(), data.as_ptr()) }.map(drop)
-}
-
-/// Sets soft and hard limit of `resource` (`RLIMIT_*`) for the calling process.
-///
-/// # Errors
-/// Those of `prlimit(2)`.
-pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    prlimit(0, resource, soft, hard)
-}
-
-/// Sets soft and hard limit of `resource` for process `pid`; 0 is the caller.
-///
-/// # Errors
-/// Those of `prlimit(2)`.
-pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit: [u64; 2] = [soft, hard];
-    // SAFETY: the call reads one struct rlimit64, and the old value is not asked for.
-    unsafe { call!(Call::Prlimit, SYS_prlimit64, pid, resource, limit.as_ptr(), core::ptr::null::<u8>()) }
-        .map(drop)
 }
 
 /// The execution domain (`personality(2)`).

@@ -66,6 +66,8 @@ pub struct Context<'p> {
     pub enters_last: bool,
     /// The namespaces of the target can be joined by the process itself: no stage is needed.
     pub joins_itself: bool,
+    /// The parent sets the limit of open files, at a moment of its own.
+    pub open_files_are_set: bool,
     /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
     pub ignored_signals: u64,
     /// For a second thread, where the filter has a listener.
@@ -123,7 +125,7 @@ pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
     let result = joined.and_then(|()| {
         // For clone3, CLONE_PARENT goes with no exit signal: the kernel takes that of this process.
         let flags = u64::from((clone.flags | libc::CLONE_PARENT).cast_unsigned());
-        let args = CloneArgs { flags, cgroup: None, no_signal: true };
+        let args = CloneArgs { flags, no_signal: true, ..CloneArgs::default() };
         sys::fork(&args, || {
             if cx.enters_last {
                 let entered = cx.enter_groups();
