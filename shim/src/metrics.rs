@@ -82,8 +82,9 @@ pub fn any(stats: &Stats) -> Any {
 }
 
 fn pids(stats: &Stats) -> v1::PidsStat {
-    // No limit is told as 0.
-    v1::PidsStat { current: stats.pids.current, limit: stats.pids.limit.unwrap_or(0) }
+    // How "max" is told differs between the versions.
+    let none = if stats.unified { u64::MAX } else { 0 };
+    v1::PidsStat { current: stats.pids.current, limit: stats.pids.limit.unwrap_or(none) }
 }
 
 fn rdma(stats: &Stats) -> v2::RdmaStat {

@@ -60,8 +60,17 @@ impl Relay {
                 Some(progress) => return progress,
             }
         }
+        // Or nobody would tell: another process may hold the other end for ever.
+        if self.finishing && self.pending.is_empty() && !self.has_more() {
+            return Progress::Done;
+        }
         // The set tells again at once.
         Progress::Wait(if self.pending.is_empty() { Wait::Source } else { Wait::Sink })
+    }
+
+    fn has_more(&self) -> bool {
+        let mut source = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
+        poll(&mut source, PollTimeout::ZERO).unwrap_or(0) > 0
     }
 
     fn splice(&self) -> Option<Progress> {

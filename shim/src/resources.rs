@@ -63,7 +63,8 @@ impl Shim {
     fn pause(&mut self, id: &str) -> Outcome {
         let task = self.task(id)?;
         match task.init.condition(task.paused) {
-            Condition::Running | Condition::Created => {}
+            Condition::Running => {}
+            Condition::Created => return Err(precondition("cannot pause a container that was not started")),
             Condition::Paused => return Err(precondition("cannot pause a paused container")),
             Condition::Stopped => return Err(precondition("cannot pause a stopped container")),
         }

@@ -12,7 +12,7 @@ use crate::ttrpc::{Code, Status};
 use crate::wire::Message;
 use oci_spec::runtime as oci;
 use orlop_core::sys::Reason;
-use orlop_core::{Container, Error, ErrorKind, Runtime, sys};
+use orlop_core::{Container, Error, ErrorKind, Process, Runtime, sys};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +71,16 @@ impl Shim {
         {
             let (method, payload) = (method.to_owned(), payload.to_vec());
             task.calls.push_back(Call { ticket, method, payload });
+            return Ok(None);
+        }
+        if matches!(method, "Kill" | "ResizePty")
+            && let ProcessRequest { id, exec_id } = ProcessRequest::decode(payload)?
+            && let Some(proc) = self.tasks.get_mut(&id).and_then(|task| task.execs.get_mut(&exec_id))
+            && proc.held
+        {
+            // It is being launched: whatever is asked of it, it is asked as soon as it is there.
+            let (method, payload) = (method.to_owned(), payload.to_vec());
+            proc.calls.push(Call { ticket, method, payload });
             return Ok(None);
         }
         match method {
@@ -162,6 +172,7 @@ impl Shim {
             occupied: false,
             calls: VecDeque::new(),
             init,
+            late_exit: None,
             execs: BTreeMap::new(),
             paused: false,
             shares_pids: created.shares_pids,
@@ -233,15 +244,34 @@ impl Shim {
         self.jobs.start(move || {
             let started = container.start().map_err(|e| launch_status("OCI runtime start failed", &e));
             Box::new(move |shim| {
+                let failed = started.is_err();
                 let answer = started.and_then(|()| shim.started(&id));
                 shim.answers.push((ticket, answer));
                 if let Ok(task) = shim.task(&id) {
                     task.init.held = false;
                 }
+                if failed {
+                    shim.ask_for_the_end(&id);
+                }
                 shim.release(&id, number);
             })
         });
         Ok(None)
+    }
+
+    /// A start or a deletion has failed, perhaps when the engine had ended and reaped the first process: then nobody else hears of its end.
+    fn ask_for_the_end(&mut self, id: &str) {
+        let Some(init) = self.tasks.get(id).map(|task| &task.init).filter(|init| init.exit.is_none()) else {
+            return;
+        };
+        let (pid, killed) = (init.pid, 128 + sigkill().unsigned_abs());
+        let status = match init.process.as_ref().map(Process::try_wait) {
+            None | Some(Ok(None)) => return,
+            Some(Ok(Some(status))) => status.code().unsigned_abs(),
+            Some(Err(_)) => killed,
+        };
+        self.pids.remove(&pid);
+        self.exited(id, "", Exit { status, at: Timestamp::now() });
     }
 
     /// The first process runs what it is to run.
@@ -284,7 +314,7 @@ impl Shim {
         let answer = self.started(id);
         if let Err(e) = attached {
             log::error!("attach the streams of {id}: {e}");
-            signal_proc(&self.task(id)?.init, sigkill())?;
+            end_useless(&self.task(id)?.init);
         }
         answer
     }
@@ -295,11 +325,7 @@ impl Shim {
         if task.execs.contains_key(&request.exec_id) || request.exec_id.is_empty() {
             return Err(Status::new(Code::AlreadyExists, format!("id {}: already exists", request.exec_id)));
         }
-        match task.init.condition(task.paused) {
-            Condition::Created | Condition::Running => {}
-            Condition::Paused => return Err(precondition("cannot exec in a paused state")),
-            Condition::Stopped => return Err(precondition("cannot exec in a stopped state")),
-        }
+        may_exec(task)?;
         let spec = request.spec.unwrap_or_default();
         let mut process: oci::Process = serde_json::from_slice(&spec.value).map_err(|e| {
             Status::new(Code::InvalidArgument, format!("unmarshal the process specification: {e}"))
@@ -322,6 +348,7 @@ impl Shim {
         let ProcessRequest { id, exec_id } = request;
         let namespace = self.namespace.clone();
         let task = self.task(&id)?;
+        may_exec(task)?;
         let (number, container, io_owner) = (task.number, task.container()?, task.io_owner);
         let proc = self.proc(&id, &exec_id)?;
         let spec = proc.spec.take().ok_or_else(|| precondition("cannot start a running process"))?;
@@ -352,15 +379,29 @@ impl Shim {
             return launched.and(Err(not_found(format!("process does not exist {exec_id}"))));
         };
         proc.held = false;
-        let launched = launched?;
-        let mut proc = std::mem::take(proc);
+        let calls = std::mem::take(&mut proc.calls);
+        let answer = launched.and_then(|launched| self.exec_launched(id, exec_id, launched));
+        if answer.is_err() {
+            // It stays, to be deleted.
+            let waiters = self.proc(id, exec_id).map(|proc| std::mem::take(&mut proc.waiters));
+            self.refuse_waiters(exec_id, waiters.unwrap_or_default());
+            self.exit_at_last(id);
+        }
+        for call in calls {
+            self.call_late(call.ticket, &call.method, &call.payload);
+        }
+        answer
+    }
+
+    fn exec_launched(&mut self, id: &str, exec_id: &str, launched: Launched) -> Answer {
+        let mut proc = std::mem::take(self.proc(id, exec_id)?);
         proc.started = true;
         let adopted = self.adopt(&mut proc, launched);
         let pid = proc.pid;
         if let Err(e) = adopted {
             // It runs; without its streams it is of no use.
             log::error!("attach the streams of {exec_id}: {e}");
-            signal_proc(&proc, sigkill())?;
+            end_useless(&proc);
         }
         *self.proc(id, exec_id)? = proc;
         self.know(pid, id, exec_id);
@@ -376,8 +417,9 @@ impl Shim {
             return Err(precondition("cannot delete a running process"));
         }
         if !request.exec_id.is_empty() {
-            let proc = self.task(&request.id)?.execs.remove(&request.exec_id).unwrap_or_default();
+            let mut proc = self.task(&request.id)?.execs.remove(&request.exec_id).unwrap_or_default();
             let response = deleted(&proc);
+            self.refuse_waiters(&request.exec_id, std::mem::take(&mut proc.waiters));
             self.detach(*proc);
             return now(&response);
         }
@@ -400,6 +442,9 @@ impl Shim {
                 mounts::unmount_all(&rootfs);
             }
             Box::new(move |shim| {
+                if removed.is_err() {
+                    shim.ask_for_the_end(&id);
+                }
                 let answer = removed.and_then(|()| shim.removed(&id));
                 shim.answers.push((ticket, answer));
                 shim.release(&id, number);
@@ -411,10 +456,20 @@ impl Shim {
     /// A container is gone: it is no task any more.
     fn removed(&mut self, id: &str) -> Answer {
         self.pids.retain(|_, (task, _)| task != id);
-        let never_started = self.task(id)?.init.exit.is_none();
-        if never_started {
-            // The engine has killed and reaped it.
-            self.exited(id, "", Exit { status: 128 + sigkill().unsigned_abs(), at: Timestamp::now() });
+        let killed = || Exit { status: 128 + sigkill().unsigned_abs(), at: Timestamp::now() };
+        // The engine has killed them all; the first process was the last to end.
+        let task = self.task(id)?;
+        task.late_exit = None;
+        let running: Vec<String> =
+            task.execs.values().filter(|proc| proc.is_running()).map(|proc| proc.exec_id.clone()).collect();
+        for exec_id in running {
+            self.exited(id, &exec_id, killed());
+        }
+        let task = self.task(id)?;
+        let never_launched = task.execs.extract_if(.., |_, proc| proc.exit.is_none()).map(|(_, proc)| proc);
+        let never_launched: Vec<Box<Proc>> = never_launched.collect();
+        if task.init.exit.is_none() {
+            self.exited(id, "", killed());
         }
         let Some(task) = self.tasks.remove(id) else { return Err(not_found("container not created")) };
         self.forget_oom(task.number);
@@ -422,8 +477,11 @@ impl Shim {
             self.call_late(call.ticket, &call.method, &call.payload);
         }
         let response = deleted(&task.init);
-        for proc in task.execs.into_values() {
-            self.answer_waiters(&proc);
+        for mut proc in never_launched.into_iter().chain(task.execs.into_values()) {
+            self.refuse_waiters(&proc.exec_id, std::mem::take(&mut proc.waiters));
+            for call in std::mem::take(&mut proc.calls) {
+                self.call_late(call.ticket, &call.method, &call.payload);
+            }
             self.detach(*proc);
         }
         self.detach(task.init);
@@ -438,10 +496,10 @@ impl Shim {
         Ok(response.encode())
     }
 
-    /// Whoever waits for a process that was never started hears that it is gone.
-    fn answer_waiters(&mut self, proc: &Proc) {
-        for ticket in &proc.waiters {
-            self.answers.push((*ticket, Err(not_found(format!("process does not exist {}", proc.exec_id)))));
+    /// Whoever waits for a process that was never launched hears that there is none.
+    fn refuse_waiters(&mut self, exec_id: &str, waiters: Vec<Ticket>) {
+        for ticket in waiters {
+            self.answers.push((ticket, Err(not_found(format!("process does not exist {exec_id}")))));
         }
     }
 
@@ -451,7 +509,7 @@ impl Shim {
         let proc = self.proc(&request.id, &request.exec_id)?;
         let exit = proc.exit.clone();
         now(&StateResponse {
-            id: request.id.clone(),
+            id: if request.exec_id.is_empty() { &request.id } else { &request.exec_id }.clone(),
             bundle,
             pid: proc.pid.unsigned_abs(),
             status: proc.condition(paused) as u32,
@@ -542,6 +600,22 @@ fn deleted(proc: &Proc) -> DeleteResponse {
         pid: proc.pid.unsigned_abs(),
         exit_status: proc.exit.as_ref().map_or(0, |exit| exit.status),
         exited_at: proc.exit.as_ref().map(|exit| exit.at.clone()),
+    }
+}
+
+/// Whether a process may be added to a task.
+fn may_exec(task: &Task) -> Result<(), Status> {
+    match task.init.condition(task.paused) {
+        Condition::Created | Condition::Running => Ok(()),
+        Condition::Paused => Err(precondition("cannot exec in a paused state")),
+        Condition::Stopped => Err(precondition("cannot exec in a stopped state")),
+    }
+}
+
+/// Ends a process that is of no use without its streams.
+fn end_useless(proc: &Proc) {
+    if let Err(e) = signal_proc(proc, sigkill()) {
+        log::error!("end process {}: {}", proc.pid, e.message);
     }
 }
 

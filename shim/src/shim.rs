@@ -125,8 +125,10 @@ impl Shim {
     /// The process has ended, with `status` if it was asked already.
     fn ended(&mut self, id: &str, exec_id: &str, status: Option<ExitStatus>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
+        // A thread that is at it, deleting it, ends them all by itself, and holds the container's lock meanwhile.
         if exec_id.is_empty()
             && task.shares_pids
+            && !task.occupied
             && let Some(container) = &task.container
         {
             // The kernel ends only those in a pid namespace of which this was the first.
@@ -171,6 +173,13 @@ impl Shim {
     pub fn exited(&mut self, id: &str, exec_id: &str, exit: Exit) {
         if exec_id.is_empty() {
             self.late_oom(id);
+            let Some(task) = self.tasks.get_mut(id) else { return };
+            if task.execs.values().any(|proc| proc.is_running() || proc.held) {
+                task.late_exit = Some(exit);
+                return;
+            }
+            let number = task.number;
+            self.forget_oom(number);
         }
         let Some(proc) = self.tasks.get_mut(id).and_then(|task| task.proc_mut(exec_id)) else { return };
         proc.exit = Some(exit.clone());
@@ -195,6 +204,16 @@ impl Shim {
             exited_at: Some(exit.at),
         };
         self.publish("/tasks/exit", "TaskExit", &event);
+        if !exec_id.is_empty() {
+            self.exit_at_last(id);
+        }
+    }
+
+    /// Tells the end of the first process, if it has come and was only to be the last one.
+    pub fn exit_at_last(&mut self, id: &str) {
+        if let Some(exit) = self.tasks.get_mut(id).and_then(|task| task.late_exit.take()) {
+            self.exited(id, "", exit);
+        }
     }
 
     /// A connection is gone, and with it those who waited.
@@ -226,6 +245,10 @@ impl Shim {
             } else {
                 proc.relays.push(number);
             }
+        }
+        // CloseIO may have come before what it closes.
+        if proc.stdin_closed {
+            proc.ends.stdin = None;
         }
         let Some(master) = console else { return Ok(()) };
         nonblocking(&master)?;

@@ -72,6 +72,8 @@ pub struct Proc {
     pub input_relay: Option<u64>,
     /// Who waits for its end.
     pub waiters: Vec<Ticket>,
+    /// The calls that wait for its launch to end.
+    pub calls: Vec<Call>,
     /// What exec is to run, until it is started.
     pub spec: Option<oci_spec::runtime::Process>,
 }
@@ -82,10 +84,16 @@ impl Proc {
     pub const fn condition(&self, paused: bool) -> Condition {
         match (&self.exit, self.started) {
             (Some(_), _) => Condition::Stopped,
-            (None, true) if paused => Condition::Paused,
+            (None, _) if paused => Condition::Paused,
             (None, true) => Condition::Running,
             (None, false) => Condition::Created,
         }
+    }
+
+    /// Whether its end is yet to come.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.process.is_some() && self.exit.is_none()
     }
 }
 
@@ -119,6 +127,8 @@ pub struct Task {
     pub calls: VecDeque<Call>,
     /// Its first process.
     pub init: Proc,
+    /// How that has ended, while others still run: its end is the last that is told.
+    pub late_exit: Option<Exit>,
     /// The others.
     pub execs: BTreeMap<String, Box<Proc>>,
     /// Its processes are frozen.

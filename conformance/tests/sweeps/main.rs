@@ -5,6 +5,7 @@
 //! The points are system calls of the runtime (`parent`) and of the processes it makes (`child`), counted by the `inject` program.
 #![allow(missing_docs)]
 
+mod calls;
 #[path = "../criu/mod.rs"]
 #[allow(dead_code)] // Of it, only the container is needed here.
 mod criu;

@@ -3,14 +3,16 @@
 //!
 //! containerd is played by the test: it serves the socket that `start` would have made, calls, and takes the events.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use orlop_shim::api::{
-    Any, CheckpointTaskRequest, CreateTaskRequest, ExecProcessRequest, KillRequest, Mount, ProcessRequest,
-    Request, RuncOptions, ShutdownRequest,
+    Any, CheckpointTaskRequest, CreateTaskRequest, ExecProcessRequest, ForwardRequest, KillRequest, Mount,
+    ProcessRequest, Request, RuncOptions, ShutdownRequest, TaskExit,
 };
 use orlop_shim::ttrpc::{Decoder, Frame, put_request, put_response};
 use orlop_shim::wire::Message;
@@ -37,14 +39,14 @@ const STEP: usize = 37;
 
 /// Why a call came to nothing.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
     /// The shim has refused it.
     Refused(String),
     /// The shim is gone.
     Gone,
 }
 
-type Answer = Result<Vec<u8>, Failure>;
+pub(super) type Answer = Result<Vec<u8>, Failure>;
 
 /// What containerd asks a shim for before the end.
 type Life = fn(&Bundle, &mut Served) -> Answer;
@@ -53,6 +55,8 @@ type Life = fn(&Bundle, &mut Served) -> Answer;
 struct Events {
     path: PathBuf,
     over: Arc<AtomicBool>,
+    /// Their topics; behind that of an exit, whose it is.
+    told: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -60,15 +64,16 @@ impl Events {
     fn at(path: PathBuf) -> Self {
         let listener = UnixListener::bind(&path).expect("a socket of our own");
         let over = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&over);
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let (flag, tell) = (Arc::clone(&over), Arc::clone(&told));
         let thread = std::thread::spawn(move || {
             while let Ok((peer, _)) = listener.accept()
                 && !flag.load(Ordering::SeqCst)
             {
-                take_events(peer);
+                take_events(peer, &tell);
             }
         });
-        Self { path, over, thread: Some(thread) }
+        Self { path, over, told, thread: Some(thread) }
     }
 }
 
@@ -82,14 +87,27 @@ impl Drop for Events {
     }
 }
 
+/// What an event says, as far as a test asks.
+fn words_of(request: &Request) -> String {
+    let envelope = ForwardRequest::decode(&request.payload).expect("an event").envelope.unwrap_or_default();
+    match (envelope.topic.as_str(), &envelope.event) {
+        ("/tasks/exit", Some(event)) => {
+            let exit = TaskExit::decode(&event.value).expect("an exit");
+            format!("/tasks/exit {}", if exit.id == exit.container_id { "" } else { &exit.id })
+        }
+        (topic, _) => topic.to_owned(),
+    }
+}
+
 /// Answers every event until the shim goes.
-fn take_events(mut peer: UnixStream) {
+fn take_events(mut peer: UnixStream, told: &Mutex<Vec<String>>) {
     let (mut decoder, mut chunk) = (Decoder::default(), [0; 4096]);
     while let Ok(length @ 1..) = peer.read(&mut chunk) {
         decoder.feed(&chunk[..length]);
         let mut answers = Vec::new();
         while let Ok(Some(frame)) = decoder.frame() {
-            if let Frame::Request { stream, .. } = frame {
+            if let Frame::Request { stream, request } = frame {
+                told.lock().expect("nobody panics with it").push(words_of(&request));
                 put_response(&mut answers, stream, Ok(Vec::new()));
             }
         }
@@ -105,7 +123,7 @@ pub(super) struct Bundle {
     events: Events,
     pub(super) container: Container,
     program: PathBuf,
-    stdout: PathBuf,
+    pub(super) stdout: PathBuf,
 }
 
 impl Bundle {
@@ -115,7 +133,7 @@ impl Bundle {
         Self::of(rich())
     }
 
-    fn of(mut container: Container) -> Self {
+    pub(super) fn of(mut container: Container) -> Self {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).expect("root may have its own mounts");
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("mounts can be made private");
@@ -157,7 +175,7 @@ impl Bundle {
     }
 
     /// A shim that serves, as `start` makes it.
-    fn serve(&self, by: &[String]) -> Served {
+    pub(super) fn serve(&self, by: &[String]) -> Served {
         let listener = UnixListener::bind(self.socket()).expect("a socket of our own");
         listener.set_nonblocking(true).expect("a socket can be told not to wait");
         // Before it is started: a shim that is killed at once accepts nobody.
@@ -169,14 +187,14 @@ impl Bundle {
         // Only the shim holds what it listens on: its end is the end of the connection.
         drop(command);
         socket.set_read_timeout(Some(patience(PATIENCE))).expect("a timeout");
-        Served { shim, caller: Caller { socket, decoder: Decoder::default(), stream: 1 } }
+        Served { shim, caller: Caller::on(socket) }
     }
 
     /// Asks the shim at the socket to end; it has nothing to keep it.
     pub(super) fn shut_down(&self) -> Result<(), String> {
         let socket = UnixStream::connect(self.socket()).map_err(|e| e.to_string())?;
         socket.set_read_timeout(Some(patience(PATIENCE))).expect("a timeout");
-        let mut caller = Caller { socket, decoder: Decoder::default(), stream: 1 };
+        let mut caller = Caller::on(socket);
         let request = ShutdownRequest { id: self.container.id.clone(), now: true };
         caller.call("Shutdown", &request).map(drop).map_err(|e| format!("{e:?}"))
     }
@@ -194,11 +212,16 @@ impl Bundle {
         (!left.is_empty()).then(|| format!("left behind: {}", left.join("; ")))
     }
 
+    /// The events so far.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.events.told.lock().expect("nobody panics with it").clone()
+    }
+
     pub(super) fn said(&self) -> String {
         fs::read_to_string(self.directory().join("stderr")).unwrap_or_default().trim().to_owned()
     }
 
-    fn create(&self, shim: &mut Served) -> Answer {
+    pub(super) fn create(&self, shim: &mut Served) -> Answer {
         let directory = self.directory().to_string_lossy().into_owned();
         let rootfs = Mount {
             kind: "bind".into(),
@@ -218,13 +241,19 @@ impl Bundle {
         shim.call("Create", &request)
     }
 
-    fn exec(&self, shim: &mut Served) -> Answer {
+    pub(super) fn exec(&self, shim: &mut Served) -> Answer {
+        self.exec_of(shim, &["probe", "true"], "")
+    }
+
+    /// A process `e`, which reads `stdin`, that is to be started.
+    pub(super) fn exec_of(&self, shim: &mut Served, args: &[&str], stdin: &str) -> Answer {
         let process = json!({
-            "args": ["probe", "true"], "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 },
+            "args": args, "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 },
         });
         let request = ExecProcessRequest {
             id: self.container.id.clone(),
             exec_id: "e".into(),
+            stdin: stdin.to_owned(),
             stdout: self.stdout.to_string_lossy().into_owned(),
             spec: Some(Any::new("runtime-spec/1/Process", process.to_string().into_bytes())),
             ..ExecProcessRequest::default()
@@ -260,7 +289,7 @@ impl Bundle {
     }
 
     /// The end of a container, whatever its state.
-    fn die(&self, shim: &mut Served) -> Answer {
+    pub(super) fn die(&self, shim: &mut Served) -> Answer {
         let id = self.container.id.clone();
         let kill = KillRequest { id: id.clone(), signal: 9, all: true, ..KillRequest::default() };
         if shim.call("Kill", &kill).is_ok() {
@@ -325,16 +354,28 @@ struct Caller {
     socket: UnixStream,
     decoder: Decoder,
     stream: u32,
+    /// Answers that came while another one was waited for.
+    early: BTreeMap<u32, Answer>,
 }
 
 /// A shim and the connection to it.
-struct Served {
+pub(super) struct Served {
     shim: Child,
     caller: Caller,
 }
 
 impl Caller {
+    fn on(socket: UnixStream) -> Self {
+        Self { socket, decoder: Decoder::default(), stream: 1, early: BTreeMap::new() }
+    }
+
     fn call(&mut self, method: &str, message: &impl Message) -> Answer {
+        let stream = self.send(method, message)?;
+        self.answer(method, stream)
+    }
+
+    /// Calls, and waits for nothing.
+    fn send(&mut self, method: &str, message: &impl Message) -> Result<u32, Failure> {
         let mut bytes = Vec::new();
         let request = Request {
             service: "containerd.task.v3.Task".into(),
@@ -343,17 +384,26 @@ impl Caller {
             ..Request::default()
         };
         put_request(&mut bytes, self.stream, &request);
-        let waited_for = self.stream;
+        let stream = self.stream;
         self.stream += 2;
         self.socket.write_all(&bytes).map_err(|_| Failure::Gone)?;
+        Ok(stream)
+    }
+
+    /// The answer to a call on this stream.
+    fn answer(&mut self, method: &str, waited_for: u32) -> Answer {
         let mut chunk = [0; 4096];
         loop {
+            if let Some(answer) = self.early.remove(&waited_for) {
+                return answer;
+            }
             match self.decoder.frame().expect("the shim speaks ttrpc") {
-                Some(Frame::Response { stream, response }) if stream == waited_for => {
-                    return match response.status.filter(|status| status.code != 0) {
+                Some(Frame::Response { stream, response }) => {
+                    let answer = match response.status.filter(|status| status.code != 0) {
                         Some(status) => Err(Failure::Refused(format!("{method}: {}", status.message))),
                         None => Ok(response.payload),
                     };
+                    self.early.insert(stream, answer);
                 }
                 Some(_) => {}
                 None => match self.socket.read(&mut chunk) {
@@ -369,7 +419,15 @@ impl Caller {
 }
 
 impl Served {
-    fn call(&mut self, method: &str, message: &impl Message) -> Answer {
+    pub(super) fn send(&mut self, method: &str, message: &impl Message) -> u32 {
+        self.caller.send(method, message).expect("the shim is there")
+    }
+
+    pub(super) fn answer(&mut self, method: &str, stream: u32) -> Answer {
+        self.caller.answer(method, stream)
+    }
+
+    pub(super) fn call(&mut self, method: &str, message: &impl Message) -> Answer {
         self.caller.call(method, message)
     }
 
@@ -382,9 +440,17 @@ impl Served {
     }
 
     /// It was asked to end, or is gone; if neither, it is of no use any more and is killed by the injector's watch.
-    fn end(mut self) -> ExitStatus {
-        drop(self.caller);
+    pub(super) fn end(mut self) -> ExitStatus {
+        let _ = self.caller.socket.shutdown(Shutdown::Both);
         self.shim.wait().expect("a child can be waited for")
+    }
+}
+
+/// A test that fails in the midst leaves no shim.
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.shim.kill();
+        let _ = self.shim.wait();
     }
 }
 
