@@ -61,12 +61,22 @@ impl Options {
             }
             "containerd.linux.runc.CreateOptions" => {
                 let sent = LinuxCreateOptions::decode(&any.value).map_err(broken)?;
+                // They are of checkpoints, and asked for once more with one.
+                let for_checkpoints = [
+                    ("open_tcp", sent.open_tcp),
+                    ("external_unix_sockets", sent.external_unix_sockets),
+                    ("file_locks", sent.file_locks),
+                    ("empty_namespaces", !sent.empty_namespaces.is_empty()),
+                    ("cgroups_mode", !sent.cgroups_mode.is_empty()),
+                ];
+                let without_effect = for_checkpoints.iter().filter(|(_, given)| *given);
                 Ok(Self {
                     no_pivot_root: sent.no_pivot_root,
                     no_new_keyring: sent.no_new_keyring,
                     shim_cgroup: sent.shim_cgroup,
                     io_owner: (sent.io_uid, sent.io_gid),
                     criu_work_path: sent.criu_work_path,
+                    without_effect: without_effect.map(|(name, _)| (*name).to_owned()).collect(),
                     ..Self::default()
                 })
             }

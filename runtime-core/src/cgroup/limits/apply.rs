@@ -195,3 +195,30 @@ fn missing_hint(limit: &LimitWrite, file: &str) -> String {
     };
     format!(" ({text})")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Side;
+    use super::*;
+
+    /// What a kernel before Linux 5.14 and 5.15 has no file for.
+    #[test]
+    fn a_file_that_came_later_is_missed_by_its_version() {
+        let path = std::env::temp_dir().join(format!("orlop-limits-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let (hierarchy, parents) = (Some("cpu".to_owned()), Vec::new());
+        let group = Group { hierarchy, mount_point: path.clone(), path: path.clone(), parents };
+        let placement = Placement { groups: vec![group], ..Placement::default() };
+        let write = |file: &str, at: &str| LimitWrite::new("cpu", Side::V1, file, &1, at);
+        for (file, at, version) in
+            [("cpu.cfs_burst_us", "cpu.burst", (5, 14)), ("cpu.idle", "cpu.idle", (5, 15))]
+        {
+            let limit = write(file, at).or(Missing::Since(version.0, version.1));
+            let said = placement.write_limit(&limit).unwrap_err().to_string();
+            let needs = format!("it needs Linux {}.{}", version.0, version.1);
+            assert!(said.contains(at) && said.contains(&needs), "{said}");
+            assert!(placement.write_limit(&write(file, at).or(Missing::Skip)).is_ok());
+        }
+        std::fs::remove_dir(&path).unwrap();
+    }
+}
