@@ -19,7 +19,7 @@ pub struct CloneArgs {
     pub cgroup: Option<Fd>,
     /// Ask for no exit signal: for a child that is not waited for in the ordinary way.
     pub no_signal: bool,
-    /// The child's limit of open files is set by the caller, whom [`raise_open_files`] must not get in the way of.
+    /// The child's limit of open files is set by the caller, whom [`raise_open_files`](super::raise_open_files) must not get in the way of.
     pub open_files_are_set: bool,
 }
 
