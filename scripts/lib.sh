@@ -4,6 +4,16 @@
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+# retry COMMAND...: what the network, or another program's lock, may refuse for a moment.
+retry() {
+    local pause
+    for pause in 5 20; do
+        ! "$@" || return 0
+        say "once more in $pause s: $*"
+        sleep "$pause"
+    done
+    "$@"
+}
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # The Debian package that brings a tool; the key is what have() can test for.
@@ -51,7 +61,8 @@ need() {
     say "installing ${packages[*]}"
     # Progress is noise; the words of a failure are not.
     export DEBIAN_FRONTEND=noninteractive
-    if ! apt-get -qq update || ! apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null; then
+    if ! retry apt-get -qq update ||
+        ! retry apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}" >/dev/null; then
         die "apt-get could not install: ${packages[*]}"
     fi
     for tool in "${missing[@]}"; do

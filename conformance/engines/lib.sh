@@ -77,14 +77,20 @@ box_tar() {
     echo "$tar"
 }
 
+# A directory with the files of the packages.
+unpack_debian() {
+    rm -rf "$1"
+    mkdir -m 755 "$1"
+    mmdebstrap --quiet --variant=extract --include=base-files,bash,coreutils,libc-bin,python3-minimal,gunicorn \
+        bookworm "$1" >/dev/null 2>"$CACHE/mmdebstrap.log" || { cat "$CACHE/mmdebstrap.log" >&2; return 1; }
+}
+
 # A Debian with bash and Python, from packages: the image `debian`.
 debian_tar() {
     local tar=$CACHE/debian.tar root
     if [ ! -s "$tar" ]; then
         root=$(mktemp -d)
-        chmod 755 "$root"
-        mmdebstrap --quiet --variant=extract --include=base-files,bash,coreutils,libc-bin,python3-minimal,gunicorn \
-            bookworm "$root" >/dev/null 2>"$CACHE/mmdebstrap.log" || { cat "$CACHE/mmdebstrap.log" >&2; return 1; }
+        retry unpack_debian "$root" || return 1
         printf 'root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33::/tmp:/bin/sh\n' >"$root/etc/passwd"
         printf 'root:x:0:\nwww-data:x:33:\n' >"$root/etc/group"
         # Packages that are unpacked and not configured have no /bin/sh of their own choice.

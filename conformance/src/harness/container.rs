@@ -134,8 +134,15 @@ impl Container {
 
     fn with(config: Value, user: Option<u32>) -> Self {
         static SERIAL: AtomicUsize = AtomicUsize::new(0);
-        let id = format!("ot-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(format!("orlop-{id}"));
+        // A test that was killed may have left a directory, and its pid may be ours now.
+        let (id, directory) = loop {
+            let id = format!("ot-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
+            let directory = std::env::temp_dir().join(format!("orlop-{id}"));
+            match fs::create_dir(&directory) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => break (id, made.map(|()| directory).expect("the bundle's directory can be made")),
+            }
+        };
         let container = Self {
             id,
             config,

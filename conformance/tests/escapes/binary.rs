@@ -137,8 +137,14 @@ fn the_attacker_can_overwrite_what_is_not_protected() {
     let copied = std::process::Command::new("cp").arg(container.rootfs("bin/probe")).arg(&victim).status();
     assert!(copied.expect("cp").success());
     let before = fs::read(&victim).expect("our own file");
-    let said = attack(&mut container, &["/bin/victim", "true"]);
-    assert_ne!(fs::read(&victim).expect("our own file"), before, "the attack does nothing: {said}");
+    // It is a race, which the attacker loses now and then, on a busy machine above all.
+    let overwritten = || {
+        let _ = container.delete(&["--force"]);
+        let said = attack(&mut container, &["/bin/victim", "true"]);
+        println!("{said}");
+        fs::read(&victim).expect("our own file") != before
+    };
+    assert!(std::iter::repeat_with(overwritten).take(10).any(|done| done), "the attack does nothing");
 }
 
 /// The smallest program that asks for an interpreter: the kernel opens that, and starts it in the program's place.

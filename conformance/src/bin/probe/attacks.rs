@@ -31,7 +31,9 @@ pub fn snoop(args: &[String]) -> Outcome {
     let mut seen = std::collections::BTreeSet::new();
     let mut looks = 0u64;
     say("ready")?;
-    while goes_on(end) {
+    // Once at least.
+    let mut on = true;
+    while std::mem::replace(&mut on, goes_on(end)) {
         for pid in pids() {
             if pid == own {
                 continue;
