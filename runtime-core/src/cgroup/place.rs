@@ -183,6 +183,10 @@ pub fn place(
 }
 
 fn components(path: &str) -> Result<Vec<&str>, &'static str> {
+    // The kernel would say so in the end; until then each of thousands of directories is named, with all above it.
+    if path.len() >= libc::PATH_MAX.cast_unsigned() as usize {
+        return Err("file name too long: a path has less than 4096 bytes");
+    }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
         return Err("\"..\" is not permitted in it");
@@ -299,6 +303,7 @@ mod tests {
             ("//.//", "no group of the container's own"),
             ("/a/../../b", "\"..\" is not permitted"),
             ("..", "\"..\" is not permitted"),
+            ("/x/y".repeat(1024).as_str(), "file name too long"),
             ("/a\nb", "line break"),
             ("/a\0b", "NUL"),
         ] {
