@@ -65,12 +65,12 @@ impl Shim {
     /// # Errors
     /// It fails, or there is no such method.
     pub fn call_task(&mut self, ticket: Ticket, method: &str, payload: &[u8]) -> Outcome {
+        let late = || Call { ticket, method: method.to_owned(), payload: payload.to_vec() };
         if CHANGES.contains(&method)
             && let Some(task) = self.tasks.get_mut(&TaskId::decode(payload)?.id)
             && task.occupied
         {
-            let (method, payload) = (method.to_owned(), payload.to_vec());
-            task.calls.push_back(Call { ticket, method, payload });
+            task.calls.push_back(late());
             return Ok(None);
         }
         if matches!(method, "Kill" | "ResizePty")
@@ -79,8 +79,7 @@ impl Shim {
             && proc.held
         {
             // It is being launched: whatever is asked of it, it is asked as soon as it is there.
-            let (method, payload) = (method.to_owned(), payload.to_vec());
-            proc.calls.push(Call { ticket, method, payload });
+            proc.calls.push(late());
             return Ok(None);
         }
         match method {
@@ -388,7 +387,7 @@ impl Shim {
             self.exit_at_last(id);
         }
         for call in calls {
-            self.call_late(call.ticket, &call.method, &call.payload);
+            self.call_late(&call);
         }
         answer
     }
@@ -472,15 +471,14 @@ impl Shim {
             self.exited(id, "", killed());
         }
         let Some(task) = self.tasks.remove(id) else { return Err(not_found("container not created")) };
-        self.forget_oom(task.number);
         for call in task.calls {
-            self.call_late(call.ticket, &call.method, &call.payload);
+            self.call_late(&call);
         }
         let response = deleted(&task.init);
         for mut proc in never_launched.into_iter().chain(task.execs.into_values()) {
             self.refuse_waiters(&proc.exec_id, std::mem::take(&mut proc.waiters));
             for call in std::mem::take(&mut proc.calls) {
-                self.call_late(call.ticket, &call.method, &call.payload);
+                self.call_late(&call);
             }
             self.detach(*proc);
         }

@@ -158,15 +158,15 @@ impl Shim {
         }
         loop {
             let next = self.tasks.get_mut(id).filter(|task| !task.occupied).and_then(|t| t.calls.pop_front());
-            let Some(Call { ticket, method, payload }) = next else { return };
-            self.call_late(ticket, &method, &payload);
+            let Some(call) = next else { return };
+            self.call_late(&call);
         }
     }
 
     /// Calls a method and leaves the answer to the loop.
-    pub(crate) fn call_late(&mut self, ticket: Ticket, method: &str, payload: &[u8]) {
-        let answer = crate::service::answer(self.call_task(ticket, method, payload));
-        self.answers.extend(answer.map(|answer| (ticket, answer)));
+    pub(crate) fn call_late(&mut self, call: &Call) {
+        let answer = crate::service::answer(self.call_task(call.ticket, &call.method, &call.payload));
+        self.answers.extend(answer.map(|answer| (call.ticket, answer)));
     }
 
     /// Records the end of a process and tells everybody.

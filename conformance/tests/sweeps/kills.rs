@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conformance::harness::Container;
 
-use super::{calls, can_sweep, delete_and_look, first, full, inject_at, rich};
+use super::{calls, can_sweep, choose, delete_and_look, full, inject_at, rich};
 
 /// Of the points every so manieth, beginning at another one each time.
 const STEP: usize = 9;
@@ -15,10 +15,9 @@ fn sweep(name: &str, mut container: Container, prepare: &dyn Fn(&mut Container),
     let words: Vec<&str> = words.iter().map(|word| if *word == "ID" { id.as_str() } else { word }).collect();
     let points = calls(&container, &words);
     assert_eq!(delete_and_look(&container), None, "{name}: without a kill");
-    let first = first(STEP);
-    let chosen: Vec<_> = points.iter().enumerate().filter(|(n, _)| full() || n % STEP == first).collect();
+    let chosen = choose(&points, STEP);
     let mut wrong = Vec::new();
-    for (_, point) in &chosen {
+    for point in &chosen {
         prepare(&mut container);
         let by = inject_at(point, &["--kill"]);
         let by: Vec<&str> = by.iter().map(String::as_str).collect();

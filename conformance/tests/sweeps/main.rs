@@ -30,12 +30,12 @@ fn full() -> bool {
 /// How long the injector lets a program live: a whole life of a container is two thousand calls, each of which is stopped at.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// At which of the points a sweep begins that tries every `step`th: another one each time, or that of `ORLOP_SWEEP_FIRST`.
-fn first(step: usize) -> usize {
+/// Every `step`th of the points, beginning at another one each time, or at that of `ORLOP_SWEEP_FIRST`; all of a full sweep.
+fn choose(points: &[Point], step: usize) -> Vec<&Point> {
     let wanted = std::env::var("ORLOP_SWEEP_FIRST").ok().and_then(|word| word.parse().ok());
     let first = wanted.unwrap_or(std::process::id() as usize) % step;
     println!("every {step}th point, from point {first} on (ORLOP_SWEEP_FIRST={first} tries the same ones)");
-    first
+    points.iter().enumerate().filter(|(n, _)| full() || n % step == first).map(|(_, point)| point).collect()
 }
 
 /// A system call that the runtime makes.

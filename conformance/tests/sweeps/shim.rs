@@ -30,7 +30,7 @@ use serde_json::json;
 
 use super::criu::Subject;
 use super::faults::{errors_of_a_shim, is_memory};
-use super::{Point, can_sweep, first, full, inject, inject_at, read_points, rich};
+use super::{Point, can_sweep, choose, inject, inject_at, read_points, rich};
 
 /// Longer than the injector lets a shim live.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -462,12 +462,6 @@ fn points(bundle: &Bundle, live: Life) -> Vec<Point> {
     assert!(passed.status.success(), "without a fault: {}", passed.status);
     assert_eq!(bundle.delete_and_look(), None, "without a fault");
     read_points(&list)
-}
-
-/// Every `step`th of them, beginning at another one each time; all of a full sweep.
-pub(super) fn choose(points: &[Point], step: usize) -> Vec<&Point> {
-    let first = first(step);
-    points.iter().enumerate().filter(|(n, _)| full() || n % step == first).map(|(_, point)| point).collect()
 }
 
 #[test]

@@ -8,8 +8,8 @@ use conformance::harness::eventually;
 use nix::errno::Errno;
 
 use super::faults::{errors_of_a_shim, is_memory};
-use super::shim::{Bundle, choose};
-use super::{Point, can_sweep, inject, inject_at, read_points};
+use super::shim::Bundle;
+use super::{Point, can_sweep, choose, inject, inject_at, read_points};
 
 /// Of the points every so manieth, beginning at another one each time.
 const STEP: usize = 9;
