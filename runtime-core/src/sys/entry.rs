@@ -23,7 +23,7 @@ core::arch::global_asm!(
     ".pushsection .text.orlop_start,\"ax\",@progbits",
     ".globl orlop_start",
     // A shared library has none, nor does it start anywhere.
-    ".weak _start",
+    ".weak _start, orlop_next",
     ".type orlop_start,@function",
     "orlop_start:",
     ".cfi_startproc",
@@ -144,7 +144,7 @@ core::arch::global_asm!(
     "syscall",
     "mov rsp, rbx",
     "mov rdx, r15",
-    "jmp _start",
+    "jmp orlop_next",
     "98: .asciz \"/proc/self/exe\"",
     "97: .byte 0",
     ".balign 8",

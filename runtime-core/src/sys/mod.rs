@@ -12,6 +12,8 @@ mod children;
 mod entry;
 mod fs;
 mod host;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static"))]
+mod libc_start;
 mod limits;
 mod loops;
 mod mount;
