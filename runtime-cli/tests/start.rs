@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 mod libc_start;
 
 /// The command with its arguments in words, traced and stopped before its first instruction.
+#[expect(clippy::zombie_processes, reason = "the test waits for it by its pid")]
 fn stopped_at_its_entry(words: &str) -> Pid {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", &format!("read x; exec \"$0\" {words}"), env!("CARGO_BIN_EXE_orlop")])
