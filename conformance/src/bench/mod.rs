@@ -12,6 +12,7 @@ mod measure;
 mod options;
 mod plot;
 mod report;
+mod smallest;
 mod trace;
 mod world;
 
@@ -204,6 +205,6 @@ fn counts(
         return Ok(None);
     }
     let Some(round) = world.round(operation, contender, bundle) else { return Ok(None) };
-    let payload = world.payload(operation, bundle);
-    stopwatch.around(world, &round, || trace::count(&round.timed, &payload)).map(Some)
+    let payloads = world.payloads(operation, bundle);
+    stopwatch.around(world, &round, || trace::count(&round.timed, &payloads)).map(Some)
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 /// Help text.
 pub const USAGE: &str = "\
@@ -30,7 +31,8 @@ usage: conformance bench [options]
   --docs DIR                         also put the figures into DIR/benchmarks.md, between its markers, and plots of them into
                                      DIR/benchmarks/OPERATION.svg
   --shim FILE                        with --docs: also put the table of conformance/engines/bench-shim in FILE there
-  --dir DIR                          where bundles and state are made for the time (default: the system's)
+  --dir DIR                          where bundles are made for the time (default: the system's)
+  --state DIR                        where the runtimes keep their state meanwhile (default: /run or /dev/shm, whichever is a tmpfs)
 
 Markdown goes to standard output.  Needs root.  The floor is always measured beside the runtimes.
 
@@ -187,6 +189,8 @@ pub struct Options {
     pub shim: Option<PathBuf>,
     /// Where temporary files are made.
     pub dir: PathBuf,
+    /// Where the runtimes keep their state.
+    pub state: PathBuf,
     /// The probe: the container's program.
     pub probe: PathBuf,
 }
@@ -285,6 +289,7 @@ impl Options {
             "--shim" => self.shim = Some(std::path::absolute(value)?),
             "--docs" => self.docs = Some(std::path::absolute(value)?),
             "--dir" => self.dir = std::path::absolute(value)?,
+            "--state" => self.state = std::path::absolute(value)?,
             _ => return Err(failure(format!("{flag}: no such option\n\n{USAGE}"))),
         }
         Ok(())
@@ -323,6 +328,17 @@ impl Options {
     }
 }
 
+/// Whether the file system at `path` is a tmpfs.
+pub fn is_tmpfs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
+}
+
+/// Where state is kept on most hosts: a tmpfs.  On a disk each directory that is removed may cost as much as a tenth of a run.
+fn state_directory() -> PathBuf {
+    let usual = ["/run", "/dev/shm"].map(PathBuf::from).into_iter().find(|path| is_tmpfs(path));
+    usual.unwrap_or_else(std::env::temp_dir)
+}
+
 /// Reads the command line; nothing when it only asked for help.
 pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
     let own = std::env::current_exe()?;
@@ -340,6 +356,7 @@ pub fn parse(args: Vec<OsString>) -> Result<Option<Options>, Failure> {
         docs: None,
         shim: None,
         dir: std::env::temp_dir(),
+        state: state_directory(),
         probe: sibling(&own, "probe"),
     };
     let mut words = args.into_iter();

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::ffi::{CString, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::symlink;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use conformance::config;
@@ -12,8 +12,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::options::{CgroupView, Contender, Operation, Options};
+use super::options::{self, CgroupView, Contender, Operation, Options};
+use super::{Failure, smallest};
 
 /// What Docker makes of its default profile for a container with the default capabilities.
 const DOCKER_PROFILE: &str = include_str!("../../../fuzz/seeds/seccomp/docker.json");
@@ -39,6 +39,8 @@ pub struct Round {
 /// A directory of ours, removed with everything in it when dropped.
 pub struct World {
     directory: PathBuf,
+    /// Another one, for what the runtimes keep of their containers.
+    state: PathBuf,
     bundles: Vec<String>,
     hidden: Option<PathBuf>,
     hierarchies: usize,
@@ -105,7 +107,9 @@ fn make_bundle(directory: &Path, name: &str, options: &Options, program: &[&str]
         fs::create_dir_all(rootfs.join(below))?;
     }
     fs::copy(&options.probe, rootfs.join("bin/probe"))?;
-    symlink("probe", rootfs.join("bin/true"))?;
+    let smallest = rootfs.join("bin/true");
+    fs::write(&smallest, smallest::program())?;
+    fs::set_permissions(&smallest, fs::Permissions::from_mode(0o755))?;
     let files = directory.join("files");
     fs::create_dir_all(&files)?;
     for file in ["resolv.conf", "hostname", "hosts"] {
@@ -158,6 +162,15 @@ fn processor() -> String {
     line.map_or("of no name", |line| line.trim_start_matches([' ', '\t', ':'])).to_owned()
 }
 
+/// The kind of the file system at `path`, in words.
+fn file_system(path: &Path) -> &'static str {
+    if options::is_tmpfs(path) {
+        "a tmpfs, as /run is where systemd is"
+    } else {
+        "a file system of a disk, which takes its time"
+    }
+}
+
 impl World {
     /// Makes the directory and its bundles.
     pub fn prepare(options: &Options) -> Result<Self, Failure> {
@@ -166,14 +179,17 @@ impl World {
         }
         let hidden = hide_unified(options.view)?;
         let (first, second) = hierarchies()?;
+        let name = format!("orlop-bench-{}", std::process::id());
         let world = Self {
-            directory: options.dir.join(format!("orlop-bench-{}", std::process::id())),
+            directory: options.dir.join(&name),
+            state: options.state.join(name + ".state"),
             bundles: options.bundles.clone(),
             hidden,
             hierarchies: first.len() + second.len(),
             serial: Cell::new(0),
         };
         fs::create_dir_all(&world.directory)?;
+        fs::create_dir_all(&world.state)?;
         for name in &world.bundles {
             make_bundle(&world.directory, name, options, &["/bin/true"])?;
             make_bundle(&world.directory, &idle(name), options, &SLEEP)?;
@@ -203,10 +219,11 @@ impl World {
         Ok(path)
     }
 
-    /// The program the containers run.
-    pub fn payload(&self, operation: Operation, bundle: &str) -> PathBuf {
+    /// The programs that the containers run.
+    pub fn payloads(&self, operation: Operation, bundle: &str) -> [PathBuf; 2] {
         let bundle = if operation == Operation::Run { bundle.to_owned() } else { idle(bundle) };
-        self.directory.join(bundle).join("rootfs/bin/probe")
+        let programs = self.directory.join(bundle).join("rootfs/bin");
+        [programs.join("true"), programs.join("probe")]
     }
 
     /// Sentences about the circumstances as they are now, for the report.
@@ -232,6 +249,7 @@ impl World {
             ),
             format!("Linux {}, {cpus} CPUs: {}", release.trim(), processor()),
             format!("{} cgroup hierarchies in sight{hidden}", self.hierarchies),
+            format!("the runtimes' state is kept on {}", file_system(&self.state)),
             versions.join("; "),
         ]
     }
@@ -246,7 +264,7 @@ impl World {
     fn on(&self, contender: &Contender, words: &[&str], id: &str) -> Vec<CString> {
         let mut all: Vec<OsString> = vec![contender.path.clone().into()];
         all.extend(contender.global.iter().cloned());
-        all.extend(["--root".into(), self.directory.join("state").join(&contender.name).into()]);
+        all.extend(["--root".into(), self.state.join(&contender.name).into()]);
         all.extend(words.iter().map(Into::into));
         all.push(id.into());
         c_words(all)
@@ -299,7 +317,7 @@ impl World {
     fn step(&self, contender: &Contender, bundle: &str, word: &str, id: &str) -> Command {
         let idle = self.idle_bundle(bundle);
         if contender.floor {
-            let kept: OsString = self.directory.join(id).into();
+            let kept: OsString = self.state.join(id).into();
             let mut words = vec![format!("--{word}").into(), kept.clone()];
             match word {
                 "create" => {
@@ -334,9 +352,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
-            let shown = self.directory.as_os_str().as_bytes();
-            eprintln!("conformance: {} is left: {error}", String::from_utf8_lossy(shown));
+        for directory in [&self.directory, &self.state] {
+            if let Err(error) = fs::remove_dir_all(directory) {
+                eprintln!("conformance: {} is left: {error}", directory.display());
+            }
         }
     }
 }
