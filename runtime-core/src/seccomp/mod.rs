@@ -256,10 +256,10 @@ impl Compiler<'_> {
             return None;
         }
         // As in libseccomp's names, the numbers that once multiplexed calls of x86 got later do not count.
-        let names = self.rules.iter().flat_map(|rule| &rule.calls);
-        let numbers = names
-            .filter(|(name, _)| abi.multiplexed(name).is_none())
-            .filter_map(|(_, call)| call.number(abi));
+        let named = self.rules.iter().flat_map(|rule| &rule.calls);
+        let numbers = named
+            .filter(|named| !abi.multiplexes() || named.multiplexed.is_none())
+            .filter_map(|named| named.call.number(abi));
         numbers.max().filter(|newest| *newest != 0)
     }
 }

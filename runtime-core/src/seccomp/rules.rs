@@ -1,6 +1,6 @@
 //! The rules of a profile as one ABI sees them.
 
-use super::abi::Abi;
+use super::abi::{self, Abi};
 use super::action::Action;
 use super::condition::{Condition, Width};
 use super::graph::{Graph, Id};
@@ -8,9 +8,16 @@ use super::order;
 use super::syscalls::Call;
 use oci_spec::runtime::{LinuxSeccompArg, LinuxSyscall};
 
+/// A call that a rule names.
+pub(super) struct Named {
+    pub(super) call: Call,
+    /// How it can be made as well where that is so: the other call and its first argument.
+    pub(super) multiplexed: Option<(u32, u32)>,
+}
+
 /// A rule of the profile whose action is not the default's.
 pub(super) struct Rule<'a> {
-    pub(super) calls: Vec<(&'a str, Call)>,
+    pub(super) calls: Vec<Named>,
     pub(super) action: Action,
     /// Several of the same argument were alternatives from the start, and so is what stands beside them.
     alternatives: Vec<&'a [LinuxSeccompArg]>,
@@ -22,7 +29,7 @@ impl<'a> Rule<'a> {
         let mut calls = Vec::with_capacity(rule.names().len());
         for name in rule.names() {
             match Call::find(name) {
-                Some(call) => calls.push((name.as_str(), call)),
+                Some(call) => calls.push(Named { call, multiplexed: abi::multiplexed(name) }),
                 None => unknown.push(name.clone()),
             }
         }
@@ -31,6 +38,11 @@ impl<'a> Rule<'a> {
             .any(|index| args[..index].iter().any(|before| before.index() == args[index].index()));
         let alternatives = if repeated { args.chunks(1).collect() } else { vec![args] };
         Self { calls, action, alternatives }
+    }
+
+    /// Whether it has no conditions, as nearly all rules of a profile.
+    fn is_unconditional(&self) -> bool {
+        self.alternatives.iter().any(|args| args.is_empty())
     }
 
     /// Each alternative's conditions, lowest argument first.
@@ -49,17 +61,21 @@ struct Entry<'a> {
     /// Which sub-call of a multiplexed call, by its first argument.
     sub_call: Option<u32>,
     rule: &'a Rule<'a>,
+    /// What the rule does.
+    action: Id,
 }
 
 /// What happens to each call of `abi` that some rule names, in the order of their numbers.
 pub(super) fn decisions(rules: &[&Rule], abi: Abi, default: Id, graph: &mut Graph) -> Vec<(u32, Id)> {
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(rules.iter().map(|rule| rule.calls.len()).sum());
     for rule in rules {
-        for (name, call) in &rule.calls {
-            let direct = call.number(abi).map(|number| (number, None));
-            let multiplexed = abi.multiplexed(name).map(|(number, sub_call)| (number, Some(sub_call)));
-            let ways = direct.into_iter().chain(multiplexed);
-            entries.extend(ways.map(|(number, sub_call)| Entry { number, sub_call, rule }));
+        let action = graph.leaf(rule.action);
+        for named in &rule.calls {
+            let direct = named.call.number(abi).map(|number| (number, None));
+            let multiplexed = named.multiplexed.filter(|_| abi.multiplexes());
+            let ways =
+                direct.into_iter().chain(multiplexed.map(|(number, sub_call)| (number, Some(sub_call))));
+            entries.extend(ways.map(|(number, sub_call)| Entry { number, sub_call, rule, action }));
         }
     }
     // Stable: among equals the order of the profile stays.
@@ -74,6 +90,9 @@ pub(super) fn decisions(rules: &[&Rule], abi: Abi, default: Id, graph: &mut Grap
 fn decide(group: &[Entry], width: Width, default: Id, graph: &mut Graph) -> Id {
     let mut chains = Vec::new();
     for entry in group {
+        if entry.sub_call.is_none() && entry.rule.is_unconditional() {
+            return entry.action;
+        }
         for mut conditions in entry.rule.conditions(width) {
             if let Some(sub_call) = entry.sub_call {
                 conditions.retain(|condition| condition.argument != 0);
@@ -81,7 +100,7 @@ fn decide(group: &[Entry], width: Width, default: Id, graph: &mut Graph) -> Id {
             }
             conditions.retain(|condition| !condition.always());
             if conditions.is_empty() {
-                return graph.leaf(entry.rule.action);
+                return entry.action;
             }
             chains.push((conditions, entry.rule.action));
         }
