@@ -93,6 +93,19 @@ pub fn fork(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<i32>
     clone(args.flags, args, core::ptr::null_mut(), child)
 }
 
+/// Has the pages of the stack that a child of [`clone3`] goes on to write to at once (`MADV_POPULATE_WRITE`, Linux 5.14), where each
+/// would be copied from the parent's in a page fault of its own.
+///
+/// It is a matter of time only: a kernel that does not know how, and a stack that is shorter, have the faults.
+#[inline(always)]
+pub fn have_stack_below() {
+    const LENGTH: usize = 14 << 12;
+    let start = (super::raw::stack_pointer() & !0xfff).saturating_sub(LENGTH);
+    // SAFETY: what lies below the stack pointer is this thread's to write to; the call changes no content, and fails where nothing
+    // is mapped.
+    let _ = unsafe { call!(Call::Madvise, SYS_madvise, start, LENGTH, libc::MADV_POPULATE_WRITE) };
+}
+
 /// Ends the calling process at once: no handlers, no flushing.
 pub fn exit(status: i32) -> ! {
     // SAFETY: exit_group passes no memory and does not return.

@@ -112,6 +112,7 @@ const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
 
 /// Makes the namespaces' first process where `clone.stage` asks for it, then walks the steps.  Never returns.
 pub fn run(mut cx: Context<'_>, clone: &CloneSpec) -> Infallible {
+    sys::have_stack_below();
     let started = cx.prepare(clone);
     let Some(joins) = &clone.stage else {
         cx.finish_or_fail(STAGE, started);
