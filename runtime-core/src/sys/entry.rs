@@ -188,7 +188,7 @@ core::arch::global_asm!(
     madvise = const libc::SYS_madvise,
     populate = const libc::MADV_POPULATE_WRITE,
     populate_read = const libc::MADV_POPULATE_READ,
-    hot_at_most = const 1 << 20,
+    hot_at_most = const 3 << 19,
     // As much as a run uses, within what execve has made of it.
     stack = const 26 << 12,
     cwd = const libc::AT_FDCWD,
