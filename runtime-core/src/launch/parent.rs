@@ -524,6 +524,8 @@ impl Parent<'_> {
         if let Some(launched) = self.launched.as_mut().filter(|_| self.inputs.start_at_once) {
             launched.say_start()?;
         }
+        // The child is at work, and there is nothing to do for us but wait.
+        crate::protect::release_own_mount();
         self.pump(|m| *m == FromChild::Ready)
     }
 
