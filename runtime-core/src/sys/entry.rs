@@ -190,7 +190,7 @@ core::arch::global_asm!(
     populate_read = const libc::MADV_POPULATE_READ,
     hot_at_most = const 3 << 19,
     // As much as a run uses, within what execve has made of it.
-    stack = const 26 << 12,
+    stack = const 22 << 12,
     cwd = const libc::AT_FDCWD,
     path_flags = const libc::O_PATH | libc::O_CLOEXEC,
     tree_flags = const libc::AT_EMPTY_PATH | libc::OPEN_TREE_CLONE.cast_signed(),

@@ -99,7 +99,7 @@ pub fn fork(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<i32>
 /// It is a matter of time only: a kernel that does not know how, and a stack that is shorter, have the faults.
 #[inline(always)]
 pub fn have_stack_below() {
-    const LENGTH: usize = 14 << 12;
+    const LENGTH: usize = 11 << 12;
     let start = (super::raw::stack_pointer() & !0xfff).saturating_sub(LENGTH);
     // SAFETY: what lies below the stack pointer is this thread's to write to; the call changes no content, and fails where nothing
     // is mapped.
