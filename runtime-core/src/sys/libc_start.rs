@@ -7,7 +7,8 @@
 //! So a program may be linked with `orlop_next` as [`orlop_libc_start`](self): the same calls in the same order as glibc 2.36 makes
 //! them in a static program, and in place of the questions what it takes a processor for that it knows nothing of: x86-64 as it first
 //! was, and the sizes that its data begin with.  Nothing else is left out, and `main` finds the library as it always is, but for
-//! one thing: the first thread must not end by `pthread_exit`.
+//! two things: the first thread must not end by `pthread_exit`; and nothing must be loaded by `dlopen`, whose trampolines save as many
+//! registers as the processor was asked for.  Of a static program only the name services and iconv would, and no program of ours uses these.
 //!
 //! These are the library's own inner functions and variables, which another version may have changed.  So the build
 //! compares the part of `libc.a` that is replaced, byte for byte, with those that this was written for
