@@ -8,9 +8,14 @@ mod libc_start;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=hot-functions.txt");
+    println!("cargo::rustc-check-cfg=cfg(own_libc_start)");
     if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,-u,orlop_start,-e,orlop_start");
-        let next = if libc_start::is_replaceable() { "orlop_libc_start" } else { "_start" };
+        let replaced = libc_start::is_replaceable();
+        if replaced {
+            println!("cargo::rustc-cfg=own_libc_start");
+        }
+        let next = if replaced { "orlop_libc_start" } else { "_start" };
         println!("cargo:rustc-link-arg-bins=-Wl,-u,{next},--defsym=orlop_next={next}");
         // What a run executes lies together, so that it pages in and is charged for that alone.  The names carry hashes of
         // the compiler's: those that do not fit any more have no effect (scripts/hot-functions makes new ones).

@@ -5,7 +5,10 @@ mod libc_start;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") && libc_start::is_replaceable() {
-        println!("cargo:rustc-link-arg-bins=-Wl,-u,orlop_libc_start,-e,orlop_libc_start");
+    if libc_start::is_replaceable() {
+        // An entry that is not there would be none to the linker; a symbol that is to have its value is an error.
+        println!(
+            "cargo:rustc-link-arg-bins=-Wl,-u,orlop_libc_start,--defsym=orlop_next=orlop_libc_start,-e,orlop_next"
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! Whether the start of the C library that is linked is one that `src/sys/libc_start.rs` can stand in for: a part of the build
-//! scripts of the programs, and of the test that looks at what came of it.
+//! scripts of the programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,18 +10,28 @@ const KNOWN: [(usize, u64); 1] = [
     (23_344, 0x857a_1bb2_fccf_6884),
 ];
 
-/// Asked by a build script: of the target it is run for.
+/// Whether it is, for the target that a build script is run for.
 pub fn is_replaceable() -> bool {
-    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let of_target = |name: &str| std::env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let features = of_target("FEATURE");
     let is_static = features.split(',').any(|feature| feature == "crt-static");
-    // Another machine's library is not where this one's compiler looks, nor is one for which another linker is named.
-    let is_here =
-        std::env::var("HOST") == std::env::var("TARGET") && std::env::var_os("RUSTC_LINKER").is_none();
-    is_static && is_here && is_known()
+    is_static && of_target("ARCH") == "x86_64" && of_target("ENV") == "gnu" && is_here() && is_known()
+}
+
+/// Whether the library that is linked is the one that this machine's compiler names: not another machine's, nor where flags may lead
+/// the linker elsewhere.
+fn is_here() -> bool {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let mut flags = flags.split('\x1f');
+    let elsewhere =
+        |flag: &str| flag.starts_with("-L") || flag.contains("linker=") || flag.contains("sysroot");
+    std::env::var("HOST") == std::env::var("TARGET")
+        && std::env::var_os("RUSTC_LINKER").is_none()
+        && !flags.any(elsewhere)
 }
 
 /// Whether this machine's static C library is one of those.
-pub fn is_known() -> bool {
+fn is_known() -> bool {
     libc_start().is_some_and(|object| KNOWN.contains(&(object.len(), checksum(&object))))
 }
 

@@ -177,6 +177,8 @@ core::arch::global_asm!(
     ".type orlop_hot_end,@function",
     "orlop_hot_end:",
     "ud2",
+    // Like no other function, for it is not to be folded with one.
+    ".ascii \"orlop_hot_end\"",
     ".size orlop_hot_end, . - orlop_hot_end",
     ".popsection",
     openat = const libc::SYS_openat,

@@ -6,9 +6,10 @@
 //!
 //! So a program may be linked with `orlop_next` as [`orlop_libc_start`](self): the same calls in the same order as glibc 2.36 makes
 //! them in a static program, and in place of the questions what it takes a processor for that it knows nothing of: x86-64 as it first
-//! was, and the sizes that its data begin with.  Nothing else is left out, and `main` finds the library as it always is, but for
-//! two things: the first thread must not end by `pthread_exit`; and nothing must be loaded by `dlopen`, whose trampolines save as many
-//! registers as the processor was asked for.  Of a static program only the name services and iconv would, and no program of ours uses these.
+//! was, and the sizes that its data begin with.  `main` finds the library as it always is, but for this: the first thread must not end by
+//! `pthread_exit`; nothing can be loaded by `dlopen` (of a static program, the name services and iconv would), since what is
+//! loaded asks for a processor that is known; tunables of the processor have no effect, and `sysconf` knows of no caches.  No program of ours
+//! wants any of it.
 //!
 //! These are the library's own inner functions and variables, which another version may have changed.  So the build
 //! compares the part of `libc.a` that is replaced, byte for byte, with those that this was written for
@@ -19,6 +20,7 @@
 core::arch::global_asm!(
     ".pushsection .text.orlop_libc_start,\"ax\",@progbits",
     ".weak __libc_stack_end, _dl_aux_init, __tunables_init, _dl_x86_cpu_features, _dl_hwcap, _dl_relocate_static_pie",
+    ".weak _dl_minsigstacksize",
     ".weak __x86_shared_non_temporal_threshold, __x86_rep_movsb_stop_threshold, __rela_iplt_start, __rela_iplt_end",
     ".weak __libc_setup_tls, _dl_random, __libc_early_init, __libc_init_first, __libc_enable_secure",
     ".weak __libc_check_standard_fds, _dl_debug_initialize, _init, _fini",
@@ -46,6 +48,11 @@ core::arch::global_asm!(
     "call _dl_aux_init",
     "mov rdi, r14",
     "call __tunables_init",
+    // What a signal's frame may take, where the kernel does not say (before 5.14): enough for all registers that there are.
+    "cmp qword ptr [rip + _dl_minsigstacksize], 0",
+    "jne 21f",
+    "mov qword ptr [rip + _dl_minsigstacksize], {frame}",
+    "21:",
     // The processor: none of the kinds that are known, with no features; from what size on copies go past the caches, three quarters
     // of the shared cache that the library assumes; and for hwcap that it is one of 64 bits.
     "mov dword ptr [rip + _dl_x86_cpu_features], {kind_other}",
@@ -150,5 +157,6 @@ core::arch::global_asm!(
     // `arch_kind_other` of the library's cpu-features.h.
     kind_other = const 4,
     hwcap_x86_64 = const 2,
+    frame = const 16 << 10,
     past_caches = const 0x10_0000 * 3 / 4,
 );

@@ -101,8 +101,8 @@ pub fn fork(args: &CloneArgs, child: impl FnOnce() -> Infallible) -> Result<i32>
 pub fn have_stack_below() {
     const LENGTH: usize = 11 << 12;
     let start = (super::raw::stack_pointer() & !0xfff).saturating_sub(LENGTH);
-    // SAFETY: what lies below the stack pointer is this thread's to write to; the call changes no content, and fails where nothing
-    // is mapped.
+    // SAFETY: the call changes no content.  What lies below the stack pointer is this thread's, or, where its stack is nearly used up,
+    // a neighbour's copy in this process of one thread; it fails where nothing is mapped.
     let _ = unsafe { call!(Call::Madvise, SYS_madvise, start, LENGTH, libc::MADV_POPULATE_WRITE) };
 }
 
