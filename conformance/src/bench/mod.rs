@@ -205,6 +205,6 @@ fn counts(
         return Ok(None);
     }
     let Some(round) = world.round(operation, contender, bundle) else { return Ok(None) };
-    let payloads = world.payloads(operation, bundle);
-    stopwatch.around(world, &round, || trace::count(&round.timed, &payloads)).map(Some)
+    let payload = world.payload(operation, bundle);
+    stopwatch.around(world, &round, || trace::count(&round.timed, &payload)).map(Some)
 }

@@ -191,7 +191,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where the runtimes keep their state.
     pub state: PathBuf,
-    /// The probe: the container's program.
+    /// The probe: the program of containers that sleep.
     pub probe: PathBuf,
 }
 

@@ -46,23 +46,20 @@ fn instructions() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     #[test]
     fn it_ends_well() {
-        let path = std::env::temp_dir().join(format!("orlop-smallest-{}", std::process::id()));
-        std::fs::write(&path, super::program()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        // Another test that forks has the file open for writing in its child, for a moment.
-        let run = || std::process::Command::new(&path).status();
-        let status = (0..50).find_map(|_| match run() {
-            Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                None
-            }
-            status => Some(status),
-        });
-        std::fs::remove_file(&path).unwrap();
-        assert!(status.expect("free by now").unwrap().success());
+        let bytes = std::env::temp_dir().join(format!("orlop-smallest-{}", std::process::id()));
+        let program = bytes.with_extension("program");
+        std::fs::write(&bytes, super::program()).unwrap();
+        // By a process of its own: a child that another test makes meanwhile would have it open to be written, too (ETXTBSY).
+        let installed = Command::new("install").arg("-m755").args([&bytes, &program]).status().unwrap();
+        let ended = Command::new(&program).status();
+        for file in [&bytes, &program] {
+            std::fs::remove_file(file).unwrap();
+        }
+        assert!(installed.success());
+        assert!(ended.unwrap().success());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use conformance::sys::{GoOn, Stop, fork_child, go_on, next_stop};
 use nix::errno::Errno;
@@ -38,8 +38,8 @@ pub struct Counts {
 
 struct Tracer {
     first: Pid,
-    /// Devices and inodes of the container's programs.
-    payload: [(u64, u64); 2],
+    /// Device and inode of the container's program.
+    payload: (u64, u64),
     counts: Counts,
     /// Processes that have become the container's program.
     payloads: BTreeSet<Pid>,
@@ -84,7 +84,7 @@ impl Tracer {
         match event {
             _ if event == Event::PTRACE_EVENT_EXEC as i32 => {
                 let program = fs::metadata(format!("/proc/{pid}/exe")).ok();
-                if program.is_some_and(|meta| self.payload.contains(&(meta.dev(), meta.ino()))) {
+                if program.is_some_and(|meta| (meta.dev(), meta.ino()) == self.payload) {
                     self.payloads.insert(pid);
                 }
                 // The first execution is the tracer's child becoming the runtime.
@@ -161,14 +161,12 @@ pub fn start(words: &[CString]) -> Result<Pid, Failure> {
 }
 
 /// Runs the command once and counts.
-pub fn count(command: &Command, payloads: &[PathBuf; 2]) -> Result<Counts, Failure> {
-    let [first, second] =
-        payloads.each_ref().map(|path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())));
-    let payload = [first?, second?];
+pub fn count(command: &Command, payload: &Path) -> Result<Counts, Failure> {
+    let meta = fs::metadata(payload)?;
     let first = start(&command.words)?;
     let mut tracer = Tracer {
         first,
-        payload,
+        payload: (meta.dev(), meta.ino()),
         counts: Counts::default(),
         payloads: BTreeSet::new(),
         known: BTreeSet::from([first]),

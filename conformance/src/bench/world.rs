@@ -219,11 +219,11 @@ impl World {
         Ok(path)
     }
 
-    /// The programs that the containers run.
-    pub fn payloads(&self, operation: Operation, bundle: &str) -> [PathBuf; 2] {
+    /// The program that `operation` executes in the container.
+    pub fn payload(&self, operation: Operation, bundle: &str) -> PathBuf {
         let bundle = if operation == Operation::Run { bundle.to_owned() } else { idle(bundle) };
-        let programs = self.directory.join(bundle).join("rootfs/bin");
-        [programs.join("true"), programs.join("probe")]
+        let ends = matches!(operation, Operation::Run | Operation::Exec);
+        self.directory.join(bundle).join("rootfs/bin").join(if ends { "true" } else { "probe" })
     }
 
     /// Sentences about the circumstances as they are now, for the report.

@@ -1,7 +1,7 @@
 //! Which of several rules decides when more than one matches.
 
-use super::action::Action;
 use super::condition::{Condition, Relation};
+use super::graph::Id;
 use std::cmp::Ordering;
 
 /// Sorts the rules of one call, each a list of conditions by argument: the first that matches decides.
@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 /// The order is libseccomp's, as far as it has one that does not depend on accidents: compared condition by
 /// condition, a higher argument comes first, equality before order, the larger operand first, and what is equal in
 /// all of this as the profile lists it.  A rule whose conditions are the beginning of another's comes before it.
-pub(super) fn sort(rules: &mut [(Vec<Condition>, Action)]) {
+pub(super) fn sort(rules: &mut [(Vec<Condition>, Id)]) {
     rules.sort_by(|(one, _), (other, _)| {
         for (a, b) in one.iter().zip(other) {
             let order = compare(*a, *b);

@@ -102,7 +102,7 @@ fn decide(group: &[Entry], width: Width, default: Id, graph: &mut Graph) -> Id {
             if conditions.is_empty() {
                 return entry.action;
             }
-            chains.push((conditions, entry.rule.action));
+            chains.push((conditions, entry.action));
         }
     }
     order::sort(&mut chains);
@@ -114,9 +114,9 @@ fn decide(group: &[Entry], width: Width, default: Id, graph: &mut Graph) -> Id {
 }
 
 /// The tests of one rule: all conditions hold, or it is `next`'s turn.
-fn chain(conditions: &[Condition], action: Action, width: Width, next: Id, graph: &mut Graph) -> Id {
+fn chain(conditions: &[Condition], action: Id, width: Width, next: Id, graph: &mut Graph) -> Id {
     let mut facts: Vec<_> = conditions.iter().flat_map(|condition| condition.facts(width)).collect();
-    let mut id = graph.leaf(action);
+    let mut id = action;
     for condition in conditions.iter().rev() {
         facts.truncate(facts.len() - condition.facts(width).count());
         id = condition.build(graph, width, id, next, &mut facts);

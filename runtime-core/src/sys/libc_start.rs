@@ -13,7 +13,7 @@
 //!
 //! These are the library's own inner functions and variables, which another version may have changed.  So the build
 //! compares the part of `libc.a` that is replaced, byte for byte, with those that this was written for
-//! (`runtime-cli/build.rs`); with any other the program starts by `_start`, a little slower.
+//! (`runtime-core/build/libc_start.rs`); with any other the program starts by `_start`, a little slower.
 
 #![allow(unsafe_code)]
 
