@@ -297,7 +297,10 @@ fn send_start(dir: &ContainerDir, state: &State, child: &Child) -> Result<(), Er
                 // One that is gone is told by its silence.
                 let _ = protocol::send(Fd::from(&connection), &FromParent::Go(Gate::Listener).encode());
             }
-            _ => return silence(state.exec.seccomp.is_some(), child).map_or(Ok(()), Err),
+            _ => {
+                let filtered = state.exec.seccomp.is_some();
+                return silence(child, filtered, state.cgroup.as_ref(), None).map_or(Ok(()), Err);
+            }
         }
     }
 }

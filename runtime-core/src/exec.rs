@@ -186,7 +186,7 @@ fn launch_in(
         launched.agent = Some(agent.inspect_err(|_| launched.end())?);
     }
     let observer = observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
-    launched.start(&plan, observer, options.observe == Observe::Lockstep).map(Process::new)
+    launched.start(&plan, None, observer, options.observe == Observe::Lockstep).map(Process::new)
 }
 
 /// The process to run: the caller's own, completed from the container's where that has what a process does not go without; or the

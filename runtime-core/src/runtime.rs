@@ -262,7 +262,7 @@ impl Runtime {
         }
         let lockstep = options.observe == Observe::Lockstep;
         let observer = options.observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
-        let child = launched.start(&compiled.plan, observer, lockstep)?;
+        let child = launched.start(&compiled.plan, state.cgroup.as_ref(), observer, lockstep)?;
         crate::container::run_poststart(state, &child)?;
         Ok(Process::new(child))
     }

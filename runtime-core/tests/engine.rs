@@ -224,6 +224,22 @@ fn kill_sweep(fixture: &Fixture) {
     nix::sys::prctl::set_child_subreaper(false).unwrap();
 }
 
+/// Killed after all of its set-up and before its program, it is not taken for a container that ran.
+fn killed_before_its_program(fixture: &Fixture) {
+    let (root, id) = (fixture.runtime.root().to_owned(), "killed-before");
+    let kill = move |event: &StepEvent| {
+        if event.name.starts_with("AwaitReady") {
+            let state = Runtime::new(&root).open(id).unwrap().state().unwrap();
+            let init = nix::unistd::Pid::from_raw(state.pid);
+            nix::sys::signal::kill(init, nix::sys::signal::SIGKILL).unwrap();
+        }
+    };
+    let options = CreateOptions { observer: Some(Box::new(kill)), ..fixture.options(id) };
+    let error = fixture.runtime.run(options).unwrap_err().to_string();
+    assert!(error.contains("it was killed by signal 9 before it ran its program"), "{error}");
+    assert_eq!(fixture.runtime.open(id).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
 /// A terminal without a socket, or a socket without a terminal, is an error that says so, before anything is made.
 fn a_terminal_goes_to_a_console_socket(fixture: &Fixture) {
     let bundle = fixture.directory.join("terminal");
@@ -323,10 +339,11 @@ fn main() {
     OWNER.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
     mounts_of_our_own();
     type Test = (&'static str, fn(&Fixture));
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         ("a_guest_in_its_host", a_guest_in_its_host),
         ("wait_by_pidfd", wait_by_pidfd),
         ("a_terminal_goes_to_a_console_socket", a_terminal_goes_to_a_console_socket),
+        ("killed_before_its_program", killed_before_its_program),
         ("kill_sweep", kill_sweep),
         ("launch_from_many_threads", launch_from_many_threads),
         ("launch_from_a_busy_process", launch_from_a_busy_process),

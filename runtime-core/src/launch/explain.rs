@@ -1,6 +1,7 @@
 //! A failed step in words: what was done, for which place of the configuration, and why it failed.
 
 use super::protocol::STAGE;
+use crate::cgroup::Placement;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Plan};
 use crate::state::has_executed;
@@ -89,28 +90,52 @@ fn explain_filter(errno: i32) -> &'static str {
     }
 }
 
-/// Why a process that was told to start has fallen silent, when that is not because it runs the program: a seccomp filter that
-/// refuses execve may refuse the calls of a report too, or kill.
-pub fn silence(filtered: bool, child: &Child) -> Option<Error> {
-    if !filtered || has_executed(child.pid) != Some(false) {
+/// Why a process that was told to start has fallen silent, when that is not because it runs the program: something has killed it,
+/// or a seccomp filter that refuses execve refuses the calls of a report too, or kills.
+pub fn silence(
+    child: &Child,
+    filtered: bool,
+    cgroup: Option<&Placement>,
+    plan: Option<&Plan>,
+) -> Option<Error> {
+    if has_executed(child.pid) != Some(false) {
         return None;
     }
     // It has closed the connection without having become the program: so it ends.
     let mut ending = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
     while poll(&mut ending, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
-    let what = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT) {
-        Ok(Some(Ended::Exited(errno))) if errno > 0 => {
-            format!("refused with: {}", Reason(errno))
+    let start = "unable to start container process";
+    let refused = format!("{start}: linux.seccomp: execve, or capset before it, is not allowed");
+    let message = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT) {
+        Ok(Some(Ended::Exited(errno))) if filtered && errno > 0 => {
+            format!("{refused}: refused with: {}", Reason(errno))
         }
-        Ok(Some(Ended::Killed(libc::SIGSYS))) => "and the process was killed by its filter (SIGSYS)".into(),
-        Ok(Some(Ended::Killed(signal))) => format!("and the process was killed by signal {signal}"),
+        Ok(Some(Ended::Killed(libc::SIGSYS))) if filtered => {
+            format!("{refused}: and the process was killed by its filter (SIGSYS)")
+        }
+        Ok(Some(Ended::Killed(signal))) => {
+            format!("{start}: it was killed by signal {signal} before it ran its program")
+        }
         // Its status is for somebody else (orlop create has ended).
-        _ => "and the process has ended".into(),
+        _ if filtered => {
+            format!("{refused}, or it was killed: the process has ended before it ran its program")
+        }
+        _ => format!("{start}: it has ended before it ran its program"),
     };
-    let message = format!(
-        "unable to start container process: linux.seccomp: execve, or capset before it, is not allowed: {what}"
-    );
-    Some(Error::new(ErrorKind::Launch, message))
+    Some(explain_death(Error::new(ErrorKind::Launch, message), cgroup, plan))
+}
+
+/// The death of a process before its program: a memory limit can be too low for the set-up itself.
+pub fn explain_death(died: Error, cgroup: Option<&Placement>, plan: Option<&Plan>) -> Error {
+    if cgroup.is_some_and(Placement::oom_killed) {
+        return died.during("container init was OOM-killed (memory limit too low?)");
+    }
+    // systemd removes the group of a unit with its last process, and the count of those killed with it.
+    let gone = cgroup.is_some_and(|placement| !placement.exists());
+    if gone && plan.is_some_and(|plan| plan.has_unit() && plan.limits_memory()) {
+        return died.during("container init was killed (memory limit too low?)");
+    }
+    died
 }
 
 /// A failure after `start`, of which the step is not known, but the call.

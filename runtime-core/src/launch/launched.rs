@@ -5,6 +5,7 @@ use super::explain::{broken, explain_failure, failed, silence};
 use super::inputs::{Half, Observer, StepEvent};
 use super::listener::Agent;
 use super::protocol::{FromChild, FromParent, SIZE, STAGE, Stage};
+use crate::cgroup::Placement;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Gate, Plan};
 use crate::sys::{self, Call, Child, Ended, Fd, SysError};
@@ -118,10 +119,11 @@ impl Launched {
         FromChild::decode(record.get(..n).unwrap_or_default()).map(Some).ok_or_else(broken)
     }
 
-    /// Runs the program: returns when execve has succeeded or failed.
+    /// Runs the program: returns when execve has succeeded or failed.  `cgroup` is the process's own, if it has one of its own.
     pub fn start(
         mut self,
         plan: &Plan,
+        cgroup: Option<&Placement>,
         mut observer: Option<&mut Observer<'_>>,
         lockstep: bool,
     ) -> Result<Child, Error> {
@@ -133,7 +135,7 @@ impl Launched {
         let mut last = sys::clock_ns();
         loop {
             match self.hear() {
-                Ok(None) => match silence(plan.filter().is_some(), &self.child) {
+                Ok(None) => match silence(&self.child, plan.filter().is_some(), cgroup, Some(plan)) {
                     None => return Ok(self.child),
                     Some(e) => {
                         self.end();

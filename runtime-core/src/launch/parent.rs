@@ -5,7 +5,7 @@
 
 use super::child::{Context, Observe, State as ChildState};
 use super::enter::{self, Visit};
-use super::explain::{explain_clone, explain_failure, failed};
+use super::explain::{explain_clone, explain_death, explain_failure, failed};
 use super::hooks::{self, HookPlace};
 use super::idmap;
 use super::inputs::{Half, Inputs, Record, StepEvent};
@@ -368,7 +368,7 @@ impl Parent<'_> {
         }
         let pid = self.pid()?;
         let Some(placement) = &self.cgroup else { return Ok(()) };
-        if self.makes_unit() { Ok(placement.join_beside_unit(pid)?) } else { Ok(placement.join(pid)?) }
+        if self.plan.has_unit() { Ok(placement.join_beside_unit(pid)?) } else { Ok(placement.join(pid)?) }
     }
 
     fn clone_child(&mut self) -> Result<(), Error> {
@@ -440,7 +440,7 @@ impl Parent<'_> {
     fn ways_into_cgroup(&mut self) -> Result<(Option<OwnedFd>, Vec<OwnedFd>), Error> {
         let Some(placement) = &self.cgroup else { return Ok((None, Vec::new())) };
         // There is no group yet: systemd makes it around the process.
-        if self.makes_unit() {
+        if self.plan.has_unit() {
             return Ok((None, Vec::new()));
         }
         if self.plan.clone.enters_later {
@@ -476,11 +476,6 @@ impl Parent<'_> {
         let sets =
             |step: &HostStep| matches!(step, HostStep::SetRlimit { resource: libc::RLIMIT_NOFILE, .. });
         self.plan.host.iter().any(|planned| sets(&planned.step))
-    }
-
-    /// The container's groups are made by systemd, in this launch.
-    fn makes_unit(&self) -> bool {
-        self.plan.host.iter().any(|planned| matches!(planned.step, HostStep::StartUnit { .. }))
     }
 
     fn descriptors_to_keep(&self, sync: Fd, namespaces: &[Fd], trees: &[Fd]) -> Vec<Fd> {
@@ -584,7 +579,7 @@ impl Parent<'_> {
             let Some(launched) = &mut self.launched else { return Ok(()) };
             let Some(message) = launched.hear()? else {
                 let died = launched.died();
-                return Err(self.explain_death(died));
+                return Err(explain_death(died, self.cgroup.as_ref(), Some(self.plan)));
             };
             match message {
                 FromChild::Failed { step, error } => return Err(self.child_failed(step, error)),
@@ -595,20 +590,6 @@ impl Parent<'_> {
                 }
             }
         }
-    }
-
-    /// A memory limit can be too low for the set-up itself.
-    fn explain_death(&self, died: Error) -> Error {
-        if self.cgroup.as_ref().is_some_and(Placement::oom_killed) {
-            return died.during("container init was OOM-killed (memory limit too low?)");
-        }
-        // systemd removes the group of a unit with its last process, and the count of those killed with it.
-        let gone = self.makes_unit() && self.cgroup.as_ref().is_some_and(|placement| !placement.exists());
-        let limits_memory = |step: &HostStep| matches!(step, HostStep::CgroupLimit(l) if l.origin() == "linux.resources.memory.limit");
-        if gone && self.plan.host.iter().any(|planned| limits_memory(&planned.step)) {
-            return died.during("container init was killed (memory limit too low?)");
-        }
-        died
     }
 
     fn observed(&mut self, step: u16, time: u64) -> Result<(), Error> {

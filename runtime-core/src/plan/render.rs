@@ -1,6 +1,6 @@
 //! A plan for people, and for other programs: `orlop plan`.
 
-use super::{ChildStep, Hook, HookKind, Plan, hooks, render_child, render_host, seccomp, words};
+use super::{ChildStep, Hook, HookKind, HostStep, Plan, hooks, render_child, render_host, seccomp, words};
 use crate::seccomp::Filter;
 use serde_json::{Value, json};
 use std::ffi::CString;
@@ -95,6 +95,17 @@ impl Plan {
             ChildStep::Seccomp(filter) => Some(filter),
             _ => None,
         })
+    }
+
+    /// Whether the container's groups are made by systemd, in this launch.
+    pub(crate) fn has_unit(&self) -> bool {
+        self.host.iter().any(|planned| matches!(planned.step, HostStep::StartUnit { .. }))
+    }
+
+    /// Whether its memory is limited.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let limits = |step: &HostStep| matches!(step, HostStep::CgroupLimit(l) if l.origin() == "linux.resources.memory.limit");
+        self.host.iter().any(|planned| limits(&planned.step))
     }
 
     fn lines(&self) -> impl Iterator<Item = Line<'_>> {
