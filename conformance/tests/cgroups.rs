@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use conformance::harness::{
-    Container, Groups, asks_systemd, is_mounted_hierarchy, require_cgroups, require_root, skip,
+    Container, Groups, asks_systemd, beyond_runc, is_mounted_hierarchy, require_cgroups, require_root, skip,
 };
 use serde_json::json;
 
@@ -101,6 +101,53 @@ fn the_default_path_has_the_id() {
         let inside = if asks_systemd() { line.ends_with(&unit) } else { line.ends_with(&container.id) };
         assert!(inside, "{line}");
     }
+}
+
+/// A process that sleeps, ended with the value.
+struct Sleeper(std::process::Child);
+
+impl Sleeper {
+    fn new() -> Self {
+        Self(std::process::Command::new("sleep").arg("60").spawn().expect("coreutils"))
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A group with somebody else's processes is not the container's to have, in whichever hierarchy; and what a failure cleans up does
+/// not touch it.
+#[test]
+fn a_group_of_others_is_left_alone() {
+    if !require_root() || !require_cgroups() || !paths_are_paths() || beyond_runc("it looks at one hierarchy")
+    {
+        return;
+    }
+    let mut tried = 0;
+    for point in directories("") {
+        let mut container = Container::new();
+        let path = format!("/others-{}", container.id);
+        let group = point.join(&path[1..]);
+        // Of those below a limit of ours, and of mounts that another hides, there is none to be had.
+        if fs::create_dir(&group).is_err() {
+            continue;
+        }
+        let mut theirs = Sleeper::new();
+        if fs::write(group.join("cgroup.procs"), theirs.0.id().to_string()).is_ok() {
+            tried += 1;
+            container.config["linux"]["cgroupsPath"] = json!(path);
+            container.run().fails_with("cgroup is not empty");
+            assert_eq!(theirs.0.try_wait().expect("our child"), None, "{}", group.display());
+            assert_eq!(directories(&path), std::slice::from_ref(&group));
+        }
+        drop(theirs);
+        fs::remove_dir(&group).expect("it is empty now");
+    }
+    assert!(tried > 0);
 }
 
 /// Cgroups that the container made below its own go away with it.

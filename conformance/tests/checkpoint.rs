@@ -71,6 +71,25 @@ fn under_a_new_id_it_has_new_cgroups() {
     subject.container.id = old;
 }
 
+/// What is executed in it after a restore has its filter, as before: the record of that must be made anew.
+#[test]
+fn a_restored_containers_filter_is_for_exec_too() {
+    let Some(mut subject) = Subject::new() else { return };
+    subject.container.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["sethostname"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    subject.run(COUNTER);
+    subject.grows("n", 3);
+    let filtered = |subject: &Subject| subject.exec("cat /proc/self/status").contains("\nSeccomp:\t2\n");
+    assert!(filtered(&subject));
+    subject.checkpoint(&[]);
+    subject.restore(&[]);
+    assert!(filtered(&subject), "after the restore");
+    subject.container.delete(&["--force"]).ok();
+    subject.container.assert_clean();
+}
+
 /// The group of version 2 that a process is in, on v2 alone and on hybrid hosts; `None` on v1 alone.
 fn v2_group(pid: &str) -> Option<PathBuf> {
     let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);

@@ -63,6 +63,7 @@ fn root_on_v2() -> HostFacts {
         apparmor: true,
         selinux: true,
         kcore: true,
+        ignored_signals: 0,
     }
 }
 

@@ -56,6 +56,7 @@ fn facts() -> HostFacts {
         apparmor: false,
         selinux: false,
         kcore: true,
+        ignored_signals: 0,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::launch::protocol::{self, FromChild, FromParent, SIZE};
 use crate::launch::receive_fd;
 use crate::launch::{netdev, procfs::TrustedProc, rdt};
 use crate::plan::{self, Gate, HookKind, Namespace};
-use crate::state::{ContainerDir, Phase, ProcState, START_SOCKET, State, StateRoot, has_executed};
+use crate::state::{ContainerDir, Known, Phase, ProcState, START_SOCKET, State, StateRoot, has_executed};
 use crate::status::{ContainerState, Status, oci_state};
 use crate::sys::{self, Call, Child, Fd, SysError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,18 +31,27 @@ pub struct Container {
     pid: i32,
     /// Of the caller's own child, after create.
     child: Option<Child>,
+    /// Its record, after run: as a rule there is no other to its end.
+    known: Option<Box<Known>>,
 }
 
 impl Container {
     pub(crate) fn new(root: &Path, dir: &ContainerDir, state: &State, child: Option<Child>) -> Self {
-        Self { root: root.to_owned(), id: dir.id().to_owned(), pid: state.pid.unwrap_or(0), child }
+        let pid = state.pid.unwrap_or(0);
+        Self { root: root.to_owned(), id: dir.id().to_owned(), pid, child, known: None }
+    }
+
+    /// With the record that was written last.
+    pub(crate) fn knowing(self, known: Known) -> Self {
+        Self { known: Some(Box::new(known)), ..self }
     }
 
     pub(crate) fn open(root: &Path, id: &str) -> Result<Self, Error> {
         crate::state::validate_id(id)?;
         let dir = open_root(root, id)?.open_shared(id)?;
         let state = dir.load()?.unwrap_or_default();
-        Ok(Self { root: root.to_owned(), id: id.to_owned(), pid: state.pid.unwrap_or(0), child: None })
+        let pid = state.pid.unwrap_or(0);
+        Ok(Self { root: root.to_owned(), id: id.to_owned(), pid, child: None, known: None })
     }
 
     /// Its id.
@@ -161,8 +170,9 @@ impl Container {
     ///
     /// # Errors
     /// When it has not stopped, or something of it cannot be removed; its state stays then, so that delete can be repeated.
-    pub fn delete(self, force: bool) -> Result<(), Error> {
-        let (dir, state) = self.lock()?;
+    pub fn delete(mut self, force: bool) -> Result<(), Error> {
+        let known = self.known.take().map(|known| *known);
+        let (dir, state) = self.lock_knowing(known)?;
         let status = status_of(&dir, &state)?;
         let unfinished = status == Status::Creating && state.pid.is_none();
         if !force && status != Status::Stopped && !unfinished {
@@ -181,8 +191,12 @@ impl Container {
     }
 
     pub(crate) fn lock(&self) -> Result<(ContainerDir, State), Error> {
+        self.lock_knowing(None)
+    }
+
+    fn lock_knowing(&self, known: Option<Known>) -> Result<(ContainerDir, State), Error> {
         let dir = open_root(&self.root, &self.id)?.open_container(&self.id)?;
-        let state = dir.load()?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
+        let state = dir.load_known(known)?.unwrap_or_else(|| State::new(&self.id, Path::new("")));
         Ok((dir, state))
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::launch::idmap::helpers_installed;
 use crate::plan::HostFacts;
 use nix::unistd::{getegid, geteuid};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -16,15 +16,17 @@ const CAP_SYS_ADMIN: u32 = 21;
 /// What `/proc/self/uid_map` says in the first user namespace: every id is itself.
 const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
 
-/// Gathers the facts; with `systemd_cgroup` also where systemd is.
+/// Gathers the facts that `spec` makes the plan depend on; with `systemd_cgroup` also where systemd is.
 ///
 /// # Errors
 /// When the hierarchies of cgroups, or what we may do ourselves, cannot be found out.
-pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, Error> {
+pub fn gather(spec: &Spec, systemd_cgroup: bool) -> Result<HostFacts, Error> {
     let (cgroups, own_cgroups) = cgroup::detect()?;
-    let own = OwnCapabilities::read()?;
+    let own = OwnStatus::read()?;
     let euid = geteuid().as_raw();
     let in_user_namespace = in_user_namespace(&own_uid_map()?);
+    let process = spec.process().as_ref();
+    let mount_label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_ref());
     Ok(HostFacts {
         kernel: kernel(),
         euid,
@@ -42,9 +44,11 @@ pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, Error> {
         } else {
             Systemd::NotAsked
         },
-        apparmor: apparmor(),
-        selinux: selinux(),
+        // Most bundles do not ask.
+        apparmor: process.is_some_and(|p| p.apparmor_profile().is_some()) && apparmor(),
+        selinux: (process.is_some_and(|p| p.selinux_label().is_some()) || mount_label.is_some()) && selinux(),
         kcore: Path::new("/proc/kcore").exists(),
+        ignored_signals: own.ignored_signals,
     })
 }
 
@@ -53,7 +57,7 @@ pub fn gather(systemd_cgroup: bool) -> Result<HostFacts, Error> {
 /// # Errors
 /// When it cannot be found out what we may do ourselves.
 pub(crate) fn gather_for(process: &Process) -> Result<HostFacts, Error> {
-    let own = OwnCapabilities::read()?;
+    let own = OwnStatus::read()?;
     Ok(HostFacts {
         kernel: kernel(),
         euid: geteuid().as_raw(),
@@ -69,29 +73,33 @@ pub(crate) fn gather_for(process: &Process) -> Result<HostFacts, Error> {
         apparmor: process.apparmor_profile().is_some() && apparmor(),
         selinux: process.selinux_label().is_some() && selinux(),
         kcore: false,
+        ignored_signals: own.ignored_signals,
     })
 }
 
-/// What this process may do.  Not to know it is an error: taken for none, a container would silently have no capabilities.
-struct OwnCapabilities {
+/// What this process may do, and what it ignores.  Not to know it is an error: taken for none, a container would silently have no
+/// capabilities.
+struct OwnStatus {
     permitted: u64,
     bounding: u64,
     privileged: bool,
+    ignored_signals: u64,
 }
 
-impl OwnCapabilities {
+impl OwnStatus {
     fn read() -> Result<Self, Error> {
         const PATH: &str = "/proc/self/status";
         let status = slurp(PATH).map_err(|e| Error::because(ErrorKind::Host, format!("read {PATH}"), e))?;
         let status = String::from_utf8_lossy(&status);
         let set = |name| {
             let missing = || Error::new(ErrorKind::Host, format!("read {PATH}: it has no line {name}"));
-            capabilities(&status, name).ok_or_else(missing)
+            bits(&status, name).ok_or_else(missing)
         };
         Ok(Self {
             permitted: set("CapPrm:")?,
             bounding: set("CapBnd:")?,
             privileged: set("CapEff:")? & (1 << CAP_SYS_ADMIN) != 0,
+            ignored_signals: set("SigIgn:")?,
         })
     }
 }
@@ -127,8 +135,8 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// A capability set of proc_pid_status(5).
-fn capabilities(status: &str, name: &str) -> Option<u64> {
+/// A set that proc_pid_status(5) shows in hexadecimal digits.
+fn bits(status: &str, name: &str) -> Option<u64> {
     let field = status.lines().find_map(|line| line.strip_prefix(name))?;
     u64::from_str_radix(field.trim(), 16).ok()
 }
@@ -172,9 +180,9 @@ mod tests {
     #[test]
     fn sets_and_maps() {
         let status = "Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000200000\n";
-        assert_eq!(capabilities(status, "CapPrm:"), Some(0x1ff_ffff_ffff));
-        assert_eq!(capabilities(status, "CapEff:"), Some(1 << CAP_SYS_ADMIN));
-        assert_eq!(capabilities(status, "CapBnd:"), None);
+        assert_eq!(bits(status, "CapPrm:"), Some(0x1ff_ffff_ffff));
+        assert_eq!(bits(status, "CapEff:"), Some(1 << CAP_SYS_ADMIN));
+        assert_eq!(bits(status, "CapBnd:"), None);
         assert!(!in_user_namespace("         0          0 4294967295\n"));
         assert!(in_user_namespace("         0       1000          1\n"));
         assert!(!in_user_namespace(""));
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_facts_of_this_host() {
-        let facts = gather(false).unwrap();
+        let facts = gather(&Spec::default(), false).unwrap();
         assert!(facts.kernel >= (5, 10), "{:?}", facts.kernel);
         assert_eq!(facts.euid, geteuid().as_raw());
         assert_eq!(facts.permitted & !facts.bounding & !facts.permitted, 0);

@@ -12,7 +12,7 @@ use crate::launch::{Observe, StepEvent};
 use crate::plan::{self, Options, Plan};
 use crate::process::Process;
 use crate::spec::{self, Loaded};
-use crate::state::{ContainerDir, Phase, State, StateRoot, validate_id};
+use crate::state::{ContainerDir, Known, Phase, State, StateRoot, validate_id};
 use crate::status::{ContainerState, Status};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -174,9 +174,9 @@ impl Runtime {
         let (dir, mut state, launched) = self.launch(&compiled, &mut options, false)?;
         let started = self.start_launched(&compiled, &mut options, &dir, &mut state, launched);
         match started {
-            Ok(process) => {
+            Ok((process, text)) => {
                 let container = Container::new(&self.root, &dir, &state, None);
-                Ok((container, process))
+                Ok((container.knowing(Known { text, state }), process))
             }
             Err(e) => {
                 teardown(dir, &state);
@@ -242,6 +242,7 @@ impl Runtime {
         }
     }
 
+    /// Runs the program of what was launched: its process, and the text of the last record.
     fn start_launched(
         &self,
         compiled: &Compiled,
@@ -249,11 +250,11 @@ impl Runtime {
         dir: &ContainerDir,
         state: &mut State,
         launched: Launched,
-    ) -> Result<Process, Error> {
+    ) -> Result<(Process, Vec<u8>), Error> {
         crate::container::run_start_hooks(state, &launched.child)?;
         // Where nothing had to be done first, its execve is under way beside us.
         state.phase = Phase::Running;
-        dir.save(state)?;
+        let text = dir.save_text(state)?;
         let mut launched = launched;
         if let Some(listener) = &compiled.plan.listener {
             let pid = launched.child.pid;
@@ -264,7 +265,7 @@ impl Runtime {
         let observer = options.observer.as_mut().map(|o| &mut **o as &mut Observer<'_>);
         let child = launched.start(&compiled.plan, state.cgroup.as_ref(), observer, lockstep)?;
         crate::container::run_poststart(state, &child)?;
-        Ok(Process::new(child))
+        Ok((Process::new(child), text))
     }
 }
 
@@ -282,7 +283,7 @@ pub(crate) fn compile_silently(options: &mut CreateOptions, detach_start: bool) 
         Some(bundle) => bundle,
         None => Bundle::load(&options.bundle)?,
     };
-    let facts = host::gather(options.systemd_cgroup)?;
+    let facts = host::gather(&bundle.loaded.spec, options.systemd_cgroup)?;
     let plan_options = Options {
         id: options.id.clone(),
         bundle: bundle.path.clone(),

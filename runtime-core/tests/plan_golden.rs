@@ -55,6 +55,7 @@ fn root() -> HostFacts {
         apparmor: false,
         selinux: false,
         kcore: true,
+        ignored_signals: 0,
     }
 }
 

@@ -43,7 +43,31 @@ impl Placement {
     /// # Errors
     /// [`CgroupError::NotEmpty`], [`CgroupError::Io`].
     pub fn survey(&mut self) -> Result<(), CgroupError> {
-        for group in &mut self.groups {
+        Self::survey_of(self.groups.iter_mut())
+    }
+
+    /// What there is of it on version 2 alone, which is made before the rest.
+    #[must_use]
+    pub fn unified_part(&self) -> Self {
+        let mut part = self.clone();
+        part.groups.retain(Group::is_v2);
+        part
+    }
+
+    /// As [`Placement::survey`], where its part on version 2 has been surveyed, and made, by now.
+    ///
+    /// # Errors
+    /// As those of [`Placement::survey`].
+    pub fn survey_beside(&mut self, unified: &Self) -> Result<(), CgroupError> {
+        self.v2_made = unified.v2_made;
+        if let Some((to, from)) = self.groups.iter_mut().find(|group| group.is_v2()).zip(unified.v2()) {
+            to.clone_from(from);
+        }
+        Self::survey_of(self.groups.iter_mut().filter(|group| !group.is_v2()))
+    }
+
+    fn survey_of<'g>(groups: impl Iterator<Item = &'g mut Group>) -> Result<(), CgroupError> {
+        for group in groups {
             if mode(&group.path)?.is_some() {
                 check_empty(&group.path)?;
             }

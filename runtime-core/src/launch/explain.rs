@@ -1,12 +1,12 @@
 //! A failed step in words: what was done, for which place of the configuration, and why it failed.
 
+use super::launched::await_end;
 use super::protocol::STAGE;
 use crate::cgroup::Placement;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildStep, Plan};
 use crate::state::has_executed;
 use crate::sys::{self, Call, Child, Ended, Fd, Reason, SysError};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
 /// What we did ourselves, and why it failed.
@@ -98,15 +98,17 @@ pub fn silence(
     cgroup: Option<&Placement>,
     plan: Option<&Plan>,
 ) -> Option<Error> {
-    if has_executed(child.pid) != Some(false) {
+    let executed = has_executed(child.pid);
+    // Of one that has been reaped nothing is known, and its pid may have been another's by then.
+    let gone = |e: SysError| e.errno == libc::ESRCH;
+    if executed != Some(false) || sys::pidfd_send_signal(Fd::from(&child.pidfd), 0).is_err_and(gone) {
         return None;
     }
     // It has closed the connection without having become the program: so it ends.
-    let mut ending = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
-    while poll(&mut ending, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
+    await_end(child.pidfd.as_fd());
     let start = "unable to start container process";
     let refused = format!("{start}: linux.seccomp: execve, or capset before it, is not allowed");
-    let message = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT) {
+    let message = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT | libc::WNOHANG) {
         Ok(Some(Ended::Exited(errno))) if filtered && errno > 0 => {
             format!("{refused}: refused with: {}", Reason(errno))
         }

@@ -34,10 +34,12 @@ impl Launched {
     /// A child that is gone has left a report, or its end of the pair closed: the next wait tells.  One that is there and has not been
     /// told would wait for ever.
     pub(super) fn say(&self, message: FromParent) -> sys::Result<()> {
-        match super::protocol::send(Fd::from(&self.sync), &message.encode()) {
-            Err(e) if e.errno == libc::EPIPE || e.errno == libc::ECONNRESET => Ok(()),
-            r => r,
-        }
+        unless_gone(super::protocol::send(Fd::from(&self.sync), &message.encode()))
+    }
+
+    /// As [`Launched::say`], with descriptors.
+    pub(super) fn say_with(&self, message: FromParent, passed: &[Fd]) -> sys::Result<()> {
+        unless_gone(sys::send_fds(Fd::from(&self.sync), &message.encode(), passed))
     }
 
     pub(super) fn say_start(&mut self) -> Result<(), Error> {
@@ -193,12 +195,24 @@ impl Launched {
     }
 }
 
-/// Waits for a child of ours that is about to end, but not for ever: the first process of a pid namespace does not end before all others
-/// of it are reaped, and one may be a child of ours of which we do not know (a hook, whose stage was killed).  It is reaped when we end.
-pub(super) fn reap(pidfd: BorrowedFd<'_>) {
+fn unless_gone(said: sys::Result<()>) -> sys::Result<()> {
+    match said {
+        Err(e) if e.errno == libc::EPIPE || e.errno == libc::ECONNRESET => Ok(()),
+        r => r,
+    }
+}
+
+/// Waits for a process that is about to end, as long as [`reap`] does.
+pub(super) fn await_end(pidfd: BorrowedFd<'_>) {
     const LONG_ENOUGH_MS: u16 = 2000;
     let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
     while poll(&mut ending, PollTimeout::from(LONG_ENOUGH_MS)) == Err(nix::Error::EINTR) {}
+}
+
+/// Waits for a child of ours that is about to end, but not for ever: the first process of a pid namespace does not end before all others
+/// of it are reaped, and one may be a child of ours of which we do not know (a hook, whose stage was killed).  It is reaped when we end.
+pub(super) fn reap(pidfd: BorrowedFd<'_>) {
+    await_end(pidfd);
     let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }
 

@@ -199,7 +199,9 @@ impl Parent<'_> {
         for planned in &self.plan.host {
             match &planned.step {
                 HostStep::CreateCgroup { placement } => {
-                    let mut placement = placement.clone();
+                    // The rest is made, and so surveyed and recorded, while the child is at work.
+                    let later = self.plan.clone.enters_later;
+                    let mut placement = if later { placement.unified_part() } else { placement.clone() };
                     placement.survey().map_err(|e| with_origin(e.into(), &planned.origin))?;
                     self.cgroup = Some(placement);
                 }
@@ -210,10 +212,8 @@ impl Parent<'_> {
                 _ => {}
             }
         }
-        let seccomp = self.record_filter()?;
         let cgroup = self.cgroup.clone();
         self.save(|state| {
-            state.exec.seccomp = seccomp;
             state.cgroup = cgroup;
             state.net_devices = devices;
             state.intel_rdt = rdt;
@@ -233,9 +233,37 @@ impl Parent<'_> {
 
     fn record_process(&mut self) -> Result<(), Error> {
         let pid = self.pid()?;
-        self.save(|state| {
+        self.record_rest(|state| {
             state.set_init(pid);
         })
+    }
+
+    /// Records what is made beside the process, and what is only read when it runs: its filter, and the groups of version 1.
+    fn record_rest(&mut self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let seccomp = self.record_filter()?;
+        self.survey_beside()?;
+        let cgroup = self.cgroup.clone();
+        self.save(|state| {
+            change(state);
+            state.exec.seccomp = seccomp;
+            state.cgroup = cgroup;
+        })
+    }
+
+    /// Surveys the groups that are made beside the child.  Until that is recorded, none of them is the container's.
+    fn survey_beside(&mut self) -> Result<(), Error> {
+        if !self.plan.clone.enters_later {
+            return Ok(());
+        }
+        let created = self.plan.host.iter().find_map(|planned| match &planned.step {
+            HostStep::CreateCgroup { placement } => Some((placement, &planned.origin)),
+            _ => None,
+        });
+        let (Some((placement, origin)), Some(unified)) = (created, &self.cgroup) else { return Ok(()) };
+        let mut placement = placement.clone();
+        placement.survey_beside(unified).map_err(|e| with_origin(e.into(), origin))?;
+        self.cgroup = Some(placement);
+        Ok(())
     }
 
     fn open_namespace(&mut self, slot: usize, kind: Namespace, path: &std::ffi::CStr) -> Result<(), Error> {
@@ -375,7 +403,6 @@ impl Parent<'_> {
         self.prepare_devices()?;
         let what = |e: SysError| failed("make the container's process", explain_clone(e));
         let (sync, childs_end) = sys::socketpair().map_err(|e| failed("make the container's process", e))?;
-        let ignored_signals = self.proc.ignored_signals().map_err(|e| failed("", e))?;
         let namespaces =
             if self.inputs.target.is_some() { Vec::new() } else { borrow_all(&self.namespaces)? };
         let trees = borrow_all(&self.trees)?;
@@ -403,7 +430,6 @@ impl Parent<'_> {
             enters_last: false,
             joins_itself: false,
             open_files_are_set: self.sets_open_files(),
-            ignored_signals,
             stack: self.plan.listener.as_ref().map(|_| ThreadStack::new()),
             observe: self.inputs.observe,
             state: ChildState::default(),
@@ -512,7 +538,16 @@ impl Parent<'_> {
 
     fn release(&self, gate: Gate) -> Result<(), Error> {
         let Some(launched) = &self.launched else { return Ok(()) };
-        launched.say(FromParent::Go(gate)).map_err(|e| failed("tell the container's process to go on", e))
+        let told = match &self.cgroup {
+            // We have the time to look the files up, and it has not.
+            Some(placement) if gate == Gate::Cgroup && self.plan.clone.enters_later => {
+                let files = placement.task_files()?;
+                let files: Vec<Fd> = files.iter().map(Fd::from).collect();
+                launched.say_with(FromParent::Go(gate), &files)
+            }
+            _ => launched.say(FromParent::Go(gate)),
+        };
+        told.map_err(|e| failed("tell the container's process to go on", e))
     }
 
     fn await_ready(&mut self) -> Result<(), Error> {

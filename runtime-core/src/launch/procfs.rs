@@ -89,15 +89,6 @@ impl TrustedProc {
             .map_err(|error| failed("open", path, error))
     }
 
-    /// The signals that the caller ignores, a bit for each (`SigIgn` of `proc_pid_status(5)`).
-    ///
-    /// # Errors
-    /// When the caller's status cannot be read.
-    pub fn ignored_signals(&self) -> Result<u64> {
-        let mask = self.status_field(c"self/status", "SigIgn:")?;
-        Ok(u64::from_str_radix(&mask, 16).unwrap_or(0))
-    }
-
     /// The id of the process `pid` in its own pid namespace (`NSpid` of `proc_pid_status(5)`).
     ///
     /// # Errors

@@ -9,7 +9,8 @@
 //!                                            child
 //!     | ---- Go(Maps) ----------------------> |   id maps are written
 //!     | <---------------- StepDone(n, t) ---- |   only when observed; answered by Continue in lockstep
-//!     | ---- Go(Cgroup) --------------------> |   cgroup and network devices are in place
+//!     | ---- Go(Cgroup) --------------------> |   cgroup and network devices are in place; with it come the `tasks` files of
+//!     |                                       |   the groups of version 1 that the child is to enter, if it is to (`SCM_RIGHTS`)
 //!     | <------------------------ AtHooks --- |   only when there are hooks before pivot_root
 //!     | ---- Go(Hooks) ---------------------> |
 //!     | <-------------------------- Ready --- |   all is done but execve

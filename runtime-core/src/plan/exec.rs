@@ -102,6 +102,7 @@ pub fn compile_exec(
             enters_later: false,
             initial_affinity: affinity.map(scheduling::cpus),
             hidden: true,
+            ignored_signals: facts.ignored_signals,
             oom_score: process.oom_score_adj(),
             ..CloneSpec::default()
         },

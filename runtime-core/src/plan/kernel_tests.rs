@@ -24,7 +24,7 @@ fn configure(fs: Fd, params: &[FsParam]) -> Result<()> {
 
 #[test]
 fn the_kernel_takes_every_new_file_system() {
-    let facts = host::gather(false).unwrap();
+    let facts = host::gather(&oci_spec::runtime::Spec::default(), false).unwrap();
     if facts.euid != 0 || !facts.privileged {
         println!("skipped: making file systems needs CAP_SYS_ADMIN");
         return;

@@ -67,12 +67,14 @@ pub struct HostFacts {
     pub own_cgroups: cgroup::OwnCgroups,
     /// The systemd that keeps the hierarchies, if it is to be asked.
     pub systemd: cgroup::systemd::Systemd,
-    /// AppArmor is enabled.
+    /// AppArmor is enabled, and the configuration asks for a profile.
     pub apparmor: bool,
-    /// SELinux is enabled.
+    /// SELinux is enabled, and the configuration asks for a label.
     pub selinux: bool,
     /// There is a `/proc/kcore`, to which `/dev/core` links.
     pub kcore: bool,
+    /// The signals that the caller ignores, a bit for each from the first on (`SigIgn` of `proc_pid_status(5)`).
+    pub ignored_signals: u64,
 }
 
 /// What the command line, or the embedding program, adds to the configuration.

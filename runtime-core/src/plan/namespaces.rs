@@ -227,6 +227,7 @@ pub(super) fn clone_spec(input: &Input<'_>, groups: &cgroups::Groups, tree_slots
         initial_affinity: None,
         hidden: hiding == Hiding::AtOnce,
         oom_score: oom_score_of_itself(input),
+        ignored_signals: input.facts.ignored_signals,
         namespace_slots: namespaces.joined.len(),
         tree_slots,
     }

@@ -122,6 +122,8 @@ pub struct CloneSpec {
     pub hidden: bool,
     /// `/proc/self/oom_score_adj`, set by the process before it hides, where the parent has no right to after that.
     pub oom_score: Option<i32>,
+    /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
+    pub ignored_signals: u64,
     /// How many slots for namespace descriptors and for mount trees the host steps fill.
     pub namespace_slots: usize,
     /// See `namespace_slots`.
@@ -167,7 +169,8 @@ pub enum HookKind {
 /// One step of the parent half.
 #[derive(Clone, Debug)]
 pub enum HostStep {
-    /// Writes to the state directory what is about to be made (invariant I6).
+    /// Writes to the state directory what is about to be made (invariant I6); of what is made beside the process
+    /// ([`CloneSpec::enters_later`]) [`HostStep::RecordProcess`] does.
     RecordIntent,
     /// Looks whether the seccomp agent's socket is there, before anything is made.
     CheckListener {
@@ -206,7 +209,7 @@ pub enum HostStep {
     Listen,
     /// Makes the container's process.
     Clone,
-    /// Writes its pid and start time to the state directory.
+    /// Writes its pid and start time to the state directory, with its filter, and the groups that are made beside it.
     RecordProcess,
     /// Writes the id maps of the new user namespace.
     WriteIdMaps {
@@ -414,7 +417,8 @@ pub enum ChildStep {
     },
     /// Enters the groups of version 1 ([`CloneSpec::enters_later`]).
     EnterCgroups {
-        /// Their `tasks` files, absolute paths on the host.
+        /// Their `tasks` files, absolute paths on the host, in the order of the placement: the parent hands them over in that order, and
+        /// what it cannot is opened by its path.
         files: Vec<CString>,
     },
     /// Unshares the cgroup namespace, whose root becomes the cgroup the process is in.

@@ -20,6 +20,7 @@ mod process;
 mod record;
 mod time;
 
+pub(crate) use dir::Known;
 pub use dir::{ContainerDir, START_SOCKET, STATE_FILE, StateRoot, validate_id};
 pub use error::StateError;
 pub use filter::FILTER_FILE;

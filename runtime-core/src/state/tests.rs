@@ -79,6 +79,23 @@ fn a_new_root_is_private() {
 }
 
 #[test]
+fn a_record_that_is_known_is_not_read_again() {
+    let scratch = Scratch::new();
+    let root = scratch.root();
+    let container = root.reserve("c1").unwrap();
+    let text = container.save_text(&sample("c1")).unwrap();
+    let mut other = sample("c1");
+    other.annotations.insert("of".into(), "what is in memory".into());
+    let known = |text: &[u8]| Some(Known { text: text.to_vec(), state: other.clone() });
+    assert_eq!(container.load_known(known(&text)).unwrap().as_ref(), Some(&other));
+    // Somebody has changed it since.
+    let mut changed = sample("c1");
+    changed.annotations.insert("of".into(), "the disk".into());
+    container.save(&changed).unwrap();
+    assert_eq!(container.load_known(known(&text)).unwrap(), Some(changed));
+}
+
+#[test]
 fn a_life() {
     let scratch = Scratch::new();
     let root = scratch.root();

@@ -188,6 +188,26 @@ pub fn getdents64(dir: Fd, buf: &mut [u8]) -> Result<usize> {
     unsafe { call!(Call::Getdents64, SYS_getdents64, dir, buf.as_mut_ptr(), buf.len()) }
 }
 
+/// An entry of a directory, as [`getdents64`] reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'b> {
+    /// Its name.
+    pub name: &'b CStr,
+    /// `DT_*`.
+    pub kind: u8,
+}
+
+/// The first `struct linux_dirent64` (inode, offset, record length, type, name) of `records`, and the records after it.
+#[must_use]
+pub fn next_entry(records: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+    const LENGTH: usize = 16;
+    const KIND: usize = 18;
+    const NAME: usize = 19;
+    let length = u16::from_ne_bytes([*records.get(LENGTH)?, *records.get(LENGTH + 1)?]);
+    let name = CStr::from_bytes_until_nul(records.get(NAME..length.into())?).ok()?;
+    Some((Entry { name, kind: *records.get(KIND)? }, records.get(length.into()..)?))
+}
+
 /// Sets owner and group of `name` in `dir`, or of `dir` itself with an empty name and `AT_EMPTY_PATH`.
 ///
 /// # Errors

@@ -37,22 +37,13 @@ fn copy_directory(from: Fd, to: Fd, depth: u32) -> Result<()> {
             return Ok(());
         }
         let mut rest = records.get(..n).unwrap_or_default();
-        while let Some((name, after)) = next_record(rest) {
+        while let Some((entry, after)) = sys::next_entry(rest) {
             rest = after;
-            if name != c"." && name != c".." {
-                copy_entry(from, to, name, depth)?;
+            if entry.name != c"." && entry.name != c".." {
+                copy_entry(from, to, entry.name, depth)?;
             }
         }
     }
-}
-
-/// The name of the first `struct linux_dirent64` (inode, offset, record length, type, name), and the records after it.
-fn next_record(records: &[u8]) -> Option<(&CStr, &[u8])> {
-    const LENGTH: usize = 16;
-    const NAME: usize = 19;
-    let length = u16::from_ne_bytes([*records.get(LENGTH)?, *records.get(LENGTH + 1)?]);
-    let name = CStr::from_bytes_until_nul(records.get(NAME..length.into())?).ok()?;
-    Some((name, records.get(length.into()..)?))
 }
 
 fn copy_entry(from: Fd, to: Fd, name: &CStr, depth: u32) -> Result<()> {

@@ -68,8 +68,6 @@ pub struct Context<'p> {
     pub joins_itself: bool,
     /// The parent sets the limit of open files, at a moment of its own.
     pub open_files_are_set: bool,
-    /// Signals that the caller ignores, a bit for each: they would stay ignored over execve.
-    pub ignored_signals: u64,
     /// For a second thread, where the filter has a listener.
     pub stack: Option<ThreadStack>,
     /// What is told of the steps.
@@ -93,6 +91,8 @@ pub struct State {
     console: Option<Fd>,
     /// The empty read-only directory that masks directories.
     empty: Option<Fd>,
+    /// The device that masks files.
+    null: Option<Fd>,
     /// Mounts to become read-only, in the order of their `LateReadOnly` steps.
     late: [Option<Fd>; 16],
     /// Index of the program among the candidates.
@@ -105,6 +105,8 @@ pub struct State {
     at: usize,
     /// Gates that were opened before we stood at them, a bit for each.
     opened: u32,
+    /// Descriptors that came with the parent's words: the `tasks` files of the groups to be entered.
+    passed: [Option<Fd>; sys::MAX_PASSED],
 }
 
 /// As many CPUs as a kernel can be built for (`NR_CPUS`).
@@ -169,7 +171,7 @@ impl Context<'_> {
             sys::exit(1);
         }
         while self.observe == Observe::Lockstep {
-            match hear(report) {
+            match self.hear_with_passed(report) {
                 Ok(FromParent::Continue) => return,
                 // The parent does not wait for us before it says so.
                 Ok(FromParent::Go(gate)) => self.state.opened |= 1 << gate as u16,
@@ -215,7 +217,7 @@ impl Context<'_> {
             first = first.max(fd + 1);
         }
         sys::close_range(first, u32::MAX, 0)?;
-        for signal in (1..=64).filter(|s| self.ignored_signals & (1 << (s - 1)) != 0) {
+        for signal in (1..=64).filter(|s| clone.ignored_signals & (1 << (s - 1)) != 0) {
             sys::reset_signal(signal)?;
         }
         sys::set_signal_mask(0)?;
@@ -278,7 +280,10 @@ impl Context<'_> {
             ChildStep::Await(gate) => self.wait(*gate),
             ChildStep::NewSession => sys::setsid(),
             ChildStep::EnterCgroups { files } => {
-                files.iter().try_for_each(|file| enter_cgroup(open_tasks(file)?))?;
+                for (n, file) in files.iter().enumerate() {
+                    let passed = self.state.passed.get_mut(n).and_then(Option::take);
+                    enter_cgroup(if let Some(tasks) = passed { tasks } else { open_tasks(file)? })?;
+                }
                 // From here on whoever cleans up finds us by them.
                 sys::set_parent_death_signal(0)
             }
@@ -382,15 +387,22 @@ impl Context<'_> {
         }
     }
 
+    /// As [`hear`], and keeps the descriptors that come with the record.
+    fn hear_with_passed(&mut self, socket: Fd) -> Result<FromParent> {
+        let mut record = [0; SIZE];
+        let n = sys::receive_fds(socket, &mut record, &mut self.state.passed)?;
+        decode(record.get(..n))
+    }
+
     /// Waits until the parent lets us past `gate`.
-    fn wait(&self, gate: Gate) -> Result<()> {
+    fn wait(&mut self, gate: Gate) -> Result<()> {
         if gate == Gate::Hooks {
             protocol::send(self.sync, &FromChild::AtHooks.encode())?;
         }
         if self.state.opened & (1 << gate as u16) != 0 {
             return Ok(());
         }
-        match hear(self.sync) {
+        match self.hear_with_passed(self.sync) {
             Ok(FromParent::Go(g)) if g == gate => Ok(()),
             // The parent is gone or says what it must not: nobody is left to report to.
             _ => sys::exit(1),
@@ -449,5 +461,9 @@ fn join_target(target: Fd, flags: i32) -> Result<()> {
 fn hear(socket: Fd) -> Result<FromParent> {
     let mut record = [0; SIZE];
     let n = sys::read(socket, &mut record)?;
-    record.get(..n).and_then(FromParent::decode).ok_or(SysError { call: Call::Read, errno: libc::EPROTO })
+    decode(record.get(..n))
+}
+
+fn decode(record: Option<&[u8]>) -> Result<FromParent> {
+    record.and_then(FromParent::decode).ok_or(SysError { call: Call::Read, errno: libc::EPROTO })
 }

@@ -3,7 +3,8 @@
 use super::Context;
 use super::copyup;
 use super::path::{self, Kind, PathBuffer};
-use crate::plan::{FsParam, Mount, MountSource};
+use super::rootfs;
+use crate::plan::{ChildStep, FsParam, Mount, MountSource};
 use crate::sys::{self, Call, Fd, MountAttr, Result, SysError, attr};
 use core::ffi::CStr;
 use libc::{AT_EMPTY_PATH, O_DIRECTORY, O_RDONLY};
@@ -16,7 +17,7 @@ pub fn mount(cx: &mut Context<'_>, m: &Mount) -> Result<()> {
     let (tree, applied) = open_source(cx, m)?;
     let bind = !matches!(m.source, MountSource::New { .. });
     let kind = if !bind || sys::fstat(tree)?.is_dir() { Kind::Directory } else { Kind::File };
-    let target = locate_target(cx.root(), m, kind)?;
+    let target = locate_target(cx, m, kind)?;
     if m.copy_up {
         let from = path::open(cx.root(), &m.destination, O_RDONLY | O_DIRECTORY)?;
         copyup::copy(from, tree)?;
@@ -143,10 +144,20 @@ fn is_nothing(a: &MountAttr) -> bool {
 ///
 /// The compiler lets only what belongs there be mounted at and below `/proc`; a link of the image must not lead another mount there
 /// (CVE-2019-16884).
-fn locate_target(root: Fd, m: &Mount, kind: Kind) -> Result<Fd> {
+fn locate_target(cx: &mut Context<'_>, m: &Mount, kind: Kind) -> Result<Fd> {
+    // Often beside the one before, whose mountpoint was missing too: of nine hierarchies of version 1 in a new tmpfs, say.
+    if follows_mount(cx)
+        && let Some((directory, name)) = rootfs::same_directory(cx, &m.destination)
+        && let Some(made) = path::create_in(directory, name, kind)?
+    {
+        rootfs::remember_directory(cx, directory);
+        return Ok(made);
+    }
+    let root = cx.root();
     match path::locate_plain(root, &m.destination) {
         Err(e) if e.errno == libc::ENOENT => {
-            if let Some(made) = path::create_last(root, &m.destination, kind)? {
+            if let Some((directory, made)) = path::create_last(root, &m.destination, kind)? {
+                rootfs::remember_directory(cx, directory);
                 return Ok(made);
             }
         }
@@ -158,6 +169,12 @@ fn locate_target(root: Fd, m: &Mount, kind: Kind) -> Result<Fd> {
         (PROC_SUPER_MAGIC, _) => Err(SysError { call: Call::Check, errno: libc::ELOOP }),
         _ => Ok(target),
     }
+}
+
+/// The directory of a mount has no symbolic link in its path, if something was made there; that of a device may have.
+fn follows_mount(cx: &Context<'_>) -> bool {
+    let before = cx.state.at.checked_sub(1).and_then(|n| cx.steps.get(n));
+    before.is_some_and(|planned| matches!(planned.step, ChildStep::Mount(_)))
 }
 
 /// The detached tree to be attached, with the attributes that can be set by now.

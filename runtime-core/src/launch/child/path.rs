@@ -44,7 +44,8 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
         Err(e) if e.errno == libc::ENOENT => {}
         r => return r,
     }
-    if let Some(made) = create_last(root, path, kind)? {
+    if let Some((directory, made)) = create_last(root, path, kind)? {
+        sys::close(directory);
         return Ok(made);
     }
     let mut path = PathBuffer::from(path.to_bytes())?;
@@ -57,21 +58,29 @@ pub fn locate_or_create(root: Fd, path: &CStr, kind: Kind) -> Result<Fd> {
     Err(SysError { call: Call::Openat2, errno: libc::ELOOP })
 }
 
-/// Makes the last component of `path` where that alone is missing, which is the usual case; `None` where it is not.
-pub fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<Fd>> {
-    let bytes = path.to_bytes();
-    let Some(slash) = bytes.iter().rposition(|b| *b == b'/') else { return Ok(None) };
-    let (directory, name) = bytes.split_at_checked(slash + 1).unwrap_or_default();
-    if name.is_empty() || name == b".." || name == b"." {
-        return Ok(None);
-    }
-    let directory = match locate(root, PathBuffer::from(directory)?.as_c_str()) {
+/// Makes the last component of `path` where that alone is missing, which is the usual case: the directory that it lies in, and what was
+/// made; `None` where more or nothing is missing.
+pub fn create_last(root: Fd, path: &CStr, kind: Kind) -> Result<Option<(Fd, Fd)>> {
+    let (directory, name) = split(path);
+    let mut buffer = PathBuffer::from(directory)?;
+    buffer.push(b"/")?;
+    let directory = match locate(root, buffer.as_c_str()) {
         Err(e) if e.errno == libc::ENOENT => return Ok(None),
         r => r?,
     };
-    let made = make_new(directory, PathBuffer::from(name)?.as_c_str(), kind)?;
-    sys::close(directory);
-    Ok(made)
+    let made = create_in(directory, name, kind)?;
+    if made.is_none() {
+        sys::close(directory);
+    }
+    Ok(made.map(|made| (directory, made)))
+}
+
+/// Makes `name` in `directory`, if it is a name and nothing has it.
+pub fn create_in(directory: Fd, name: &CStr, kind: Kind) -> Result<Option<Fd>> {
+    match name.to_bytes() {
+        b"" | b"." | b".." => Ok(None),
+        _ => make_new(directory, name, kind),
+    }
 }
 
 /// What is before the last slash of `path`, and the last component.

@@ -66,25 +66,36 @@ pub fn make_directory(cx: &Context<'_>, directory: &CStr) -> Result<()> {
 ///
 /// Of several steps in a row for the same directory the first one resolves it; it stays open for the others.
 fn entry<'d>(cx: &mut Context<'_>, path: &'d CStr) -> Result<(Fd, &'d CStr)> {
-    let (directory, name) = path::split(path);
-    let before = cx.state.directory.filter(|(step, _)| step + 1 == cx.state.at);
-    let place_before = before.and_then(|(step, _)| match &cx.steps.get(step)?.step {
-        ChildStep::Device(device) => Some(path::split(&device.path).0),
-        ChildStep::Symlink { path, .. } => Some(path::split(path).0),
-        _ => None,
-    });
-    let fd = match before {
-        Some((_, fd)) if place_before == Some(directory) => fd,
-        _ => {
-            let fd = path::parent(cx.root(), directory)?;
-            if let Some((_, old)) = cx.state.directory {
-                sys::close(old);
-            }
-            fd
+    let (fd, name) = match same_directory(cx, path) {
+        Some(same) => same,
+        None => {
+            let (directory, name) = path::split(path);
+            (path::parent(cx.root(), directory)?, name)
         }
     };
-    cx.state.directory = Some((cx.state.at, fd));
+    remember_directory(cx, fd);
     Ok((fd, name))
+}
+
+/// The directory that `path` lies in, if the step before has made an entry of it, and the last component.
+pub fn same_directory<'d>(cx: &Context<'_>, path: &'d CStr) -> Option<(Fd, &'d CStr)> {
+    let (step, fd) = cx.state.directory.filter(|(step, _)| step + 1 == cx.state.at)?;
+    let before: &CStr = match &cx.steps.get(step)?.step {
+        ChildStep::Device(device) => &device.path,
+        ChildStep::Symlink { path, .. } => path,
+        ChildStep::Mount(mount) => &mount.destination,
+        _ => return None,
+    };
+    let (directory, name) = path::split(path);
+    (path::split(before).0 == directory).then_some((fd, name))
+}
+
+/// Keeps the directory in which this step has made an entry, for the next.
+pub fn remember_directory(cx: &mut Context<'_>, directory: Fd) {
+    match cx.state.directory.replace((cx.state.at, directory)) {
+        Some((_, old)) if old != directory => sys::close(old),
+        _ => {}
+    }
 }
 
 /// Makes a device node, or shows the host's.
@@ -250,22 +261,24 @@ pub fn mask(cx: &mut Context<'_>, masked: &CStr) -> Result<()> {
     if sys::fstat(target)?.is_dir() {
         mask_directory(cx, target)?;
     } else {
-        let null = null_device(cx.root())?;
-        let tree = mounts::bind_onto(null, false, target)?;
+        let tree = mounts::bind_onto(null_device(cx)?, false, target)?;
         sys::close(tree);
-        sys::close(null);
     }
     sys::close(target);
     Ok(())
 }
 
-/// The container's `/dev/null`, made sure of: an image could have put anything there (CVE-2025-31133).
-fn null_device(root: Fd) -> Result<Fd> {
-    let null = path::locate_plain(root, c"dev/null")?;
+/// The container's `/dev/null`, made sure of, once for all masks: an image could have put anything there (CVE-2025-31133).
+fn null_device(cx: &mut Context<'_>) -> Result<Fd> {
+    if let Some(null) = cx.state.null {
+        return Ok(null);
+    }
+    let null = path::locate_plain(cx.root(), c"dev/null")?;
     let there = sys::fstat(null)?;
     if there.file_type() != libc::S_IFCHR || there.rdev != libc::makedev(1, 3) {
         return Err(SysError { call: Call::Check, errno: libc::ENXIO });
     }
+    cx.state.null = Some(null);
     Ok(null)
 }
 

@@ -44,6 +44,8 @@ impl Parent<'_> {
                     }),
                     None => Ok(()),
                 },
+                // The process is not the container's own: that records itself, when there is one.
+                HostStep::RecordProcess => self.record_rest(|_| {}),
                 HostStep::RecordIntent
                 | HostStep::CreateUnified
                 | HostStep::CreateCgroup { .. }
