@@ -1,6 +1,6 @@
 //! A failed step in words: what was done, for which place of the configuration, and why it failed.
 
-use super::launched::await_end;
+use super::launched::has_ended;
 use super::protocol::STAGE;
 use crate::cgroup::Placement;
 use crate::error::{Error, ErrorKind};
@@ -98,14 +98,9 @@ pub fn silence(
     cgroup: Option<&Placement>,
     plan: Option<&Plan>,
 ) -> Option<Error> {
-    let executed = has_executed(child.pid);
-    // Of one that has been reaped nothing is known, and its pid may have been another's by then.
-    let gone = |e: SysError| e.errno == libc::ESRCH;
-    if executed != Some(false) || sys::pidfd_send_signal(Fd::from(&child.pidfd), 0).is_err_and(gone) {
+    if !never_executes(child) {
         return None;
     }
-    // It has closed the connection without having become the program: so it ends.
-    await_end(child.pidfd.as_fd());
     let start = "unable to start container process";
     let refused = format!("{start}: linux.seccomp: execve, or capset before it, is not allowed");
     let message = match sys::wait_child(Fd::from(&child.pidfd), libc::WNOWAIT | libc::WNOHANG) {
@@ -126,6 +121,34 @@ pub fn silence(
     };
     Some(explain_death(Error::new(ErrorKind::Launch, message), cgroup, plan))
 }
+
+/// Whether a process whose connection is closed ends without having executed anything.
+///
+/// That it has not done so yet says nothing: on Linux 6.12 with many processes at work, the end of the file has been seen before the
+/// kernel called the process executed.  So it is looked at until it has executed something or has ended.
+fn never_executes(child: &Child) -> bool {
+    // Of one that has been reaped nothing is known, and its pid may have been another's by then.
+    let gone = |e: SysError| e.errno == libc::ESRCH;
+    let waiting = || {
+        has_executed(child.pid) == Some(false)
+            && !sys::pidfd_send_signal(Fd::from(&child.pidfd), 0).is_err_and(gone)
+    };
+    let mut ended = false;
+    for _ in 0..LOOKS {
+        if !waiting() {
+            return false;
+        }
+        if ended {
+            return true;
+        }
+        ended = has_ended(child.pidfd.as_fd());
+    }
+    // It lives, and may yet execute something; or it cannot end, as the first process of a pid namespace in which another is not reaped.
+    false
+}
+
+/// How often [`never_executes`] looks at a process that does not end: for two seconds.
+const LOOKS: u32 = 2000;
 
 /// The death of a process before its program: a memory limit can be too low for the set-up itself.
 pub fn explain_death(died: Error, cgroup: Option<&Placement>, plan: Option<&Plan>) -> Error {

@@ -202,17 +202,18 @@ fn unless_gone(said: sys::Result<()>) -> sys::Result<()> {
     }
 }
 
-/// Waits for a process that is about to end, as long as [`reap`] does.
-pub(super) fn await_end(pidfd: BorrowedFd<'_>) {
-    const LONG_ENOUGH_MS: u16 = 2000;
+/// Waits a millisecond for a process to end, and says whether it has.
+pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    while poll(&mut ending, PollTimeout::from(LONG_ENOUGH_MS)) == Err(nix::Error::EINTR) {}
+    poll(&mut ending, PollTimeout::from(1_u8)).is_ok_and(|ready| ready > 0)
 }
 
 /// Waits for a child of ours that is about to end, but not for ever: the first process of a pid namespace does not end before all others
 /// of it are reaped, and one may be a child of ours of which we do not know (a hook, whose stage was killed).  It is reaped when we end.
 pub(super) fn reap(pidfd: BorrowedFd<'_>) {
-    await_end(pidfd);
+    const LONG_ENOUGH_MS: u16 = 2000;
+    let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    while poll(&mut ending, PollTimeout::from(LONG_ENOUGH_MS)) == Err(nix::Error::EINTR) {}
     let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }
 
