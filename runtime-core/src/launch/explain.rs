@@ -1,6 +1,6 @@
 //! A failed step in words: what was done, for which place of the configuration, and why it failed.
 
-use super::launched::has_ended;
+use super::launched::ends_within;
 use super::protocol::STAGE;
 use crate::cgroup::Placement;
 use crate::error::{Error, ErrorKind};
@@ -133,21 +133,19 @@ fn never_executes(child: &Child) -> bool {
         has_executed(child.pid) == Some(false)
             && !sys::pidfd_send_signal(Fd::from(&child.pidfd), 0).is_err_and(gone)
     };
-    let mut ended = false;
     for _ in 0..LOOKS {
         if !waiting() {
             return false;
         }
-        if ended {
-            return true;
+        if ends_within(child.pidfd.as_fd(), 1) {
+            return waiting();
         }
-        ended = has_ended(child.pidfd.as_fd());
     }
     // It lives, and may yet execute something; or it cannot end, as the first process of a pid namespace in which another is not reaped.
     false
 }
 
-/// How often [`never_executes`] looks at a process that does not end: for two seconds.
+/// How often [`never_executes`] looks at a process that does not end: for two seconds, with a millisecond between.
 const LOOKS: u32 = 2000;
 
 /// The death of a process before its program: a memory limit can be too low for the set-up itself.

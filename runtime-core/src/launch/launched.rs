@@ -202,18 +202,22 @@ fn unless_gone(said: sys::Result<()>) -> sys::Result<()> {
     }
 }
 
-/// Waits a millisecond for a process to end, and says whether it has.
-pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+/// Waits so many milliseconds for a process to end, and says whether it has.
+pub(super) fn ends_within(pidfd: BorrowedFd<'_>, milliseconds: u16) -> bool {
     let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    poll(&mut ending, PollTimeout::from(1_u8)).is_ok_and(|ready| ready > 0)
+    loop {
+        match poll(&mut ending, PollTimeout::from(milliseconds)) {
+            Err(nix::Error::EINTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
 
 /// Waits for a child of ours that is about to end, but not for ever: the first process of a pid namespace does not end before all others
 /// of it are reaped, and one may be a child of ours of which we do not know (a hook, whose stage was killed).  It is reaped when we end.
 pub(super) fn reap(pidfd: BorrowedFd<'_>) {
     const LONG_ENOUGH_MS: u16 = 2000;
-    let mut ending = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    while poll(&mut ending, PollTimeout::from(LONG_ENOUGH_MS)) == Err(nix::Error::EINTR) {}
+    ends_within(pidfd, LONG_ENOUGH_MS);
     let _ = sys::wait_child(Fd::from(pidfd), libc::WNOHANG);
 }
 
