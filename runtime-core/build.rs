@@ -3,6 +3,9 @@
 //! Done while building, so that the binaries hold one sorted table without pointers: a table of string slices
 //! would have to be relocated at every start, and its pages would be private memory of every process.
 
+#[path = "src/seccomp/slots.rs"]
+mod slots;
+
 use std::collections::BTreeMap;
 use std::ffi::c_long;
 use std::fmt::Write;
@@ -73,8 +76,59 @@ const MISSING: [(usize, &[(&str, u32)]); 2] = [
     ),
 ];
 
+/// What x86 makes by `socketcall(2)` as well, with the `SYS_*` of linux/net.h that is its first argument.
+const BY_SOCKETCALL: [(&str, u8); 20] = [
+    ("accept", 5),
+    ("accept4", 18),
+    ("bind", 2),
+    ("connect", 3),
+    ("getpeername", 7),
+    ("getsockname", 6),
+    ("getsockopt", 15),
+    ("listen", 4),
+    ("recv", 10),
+    ("recvfrom", 12),
+    ("recvmmsg", 19),
+    ("recvmsg", 17),
+    ("send", 9),
+    ("sendmmsg", 20),
+    ("sendmsg", 16),
+    ("sendto", 11),
+    ("setsockopt", 14),
+    ("shutdown", 13),
+    ("socket", 1),
+    ("socketpair", 8),
+];
+
+/// What x86 makes by `ipc(2)` as well, with the number of linux/ipc.h that is its first argument.
+const BY_IPC: [(&str, u8); 12] = [
+    ("msgctl", 14),
+    ("msgget", 13),
+    ("msgrcv", 12),
+    ("msgsnd", 11),
+    ("semctl", 3),
+    ("semget", 2),
+    ("semop", 1),
+    ("semtimedop", 4),
+    ("shmat", 21),
+    ("shmctl", 24),
+    ("shmdt", 22),
+    ("shmget", 23),
+];
+
+/// Marks what is made by `ipc(2)`: `seccomp::syscalls::BY_IPC`.
+const IPC_BIT: u8 = 0x80;
+
+/// How `name` can be made as well, as `Entry::sub_call` has it.
+fn sub_call(name: &str) -> u8 {
+    let among =
+        |calls: &[(&str, u8)]| calls.iter().find(|(other, _)| *other == name).map(|(_, number)| *number);
+    among(&BY_SOCKETCALL).or_else(|| among(&BY_IPC).map(|number| number | IPC_BIT)).unwrap_or(0)
+}
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/seccomp/slots.rs");
     let mut calls: BTreeMap<&str, [u32; ABIS]> = BTreeMap::new();
     type NameOf = fn(c_long) -> Option<&'static str>;
     let tables: [(NameOf, c_long); ABIS] = [
@@ -103,14 +157,25 @@ fn main() {
 fn render(calls: &BTreeMap<&str, [u32; ABIS]>) -> String {
     let mut names = String::new();
     let mut entries = String::new();
-    for (name, numbers) in calls {
+    let mut slots = [0_u16; slots::COUNT];
+    for (index, (name, numbers)) in calls.iter().enumerate() {
         let _ = writeln!(
             entries,
-            "    Entry {{ start: {}, len: {}, numbers: {numbers:?} }},",
+            "    Entry {{ start: {}, len: {}, sub_call: {:#x}, numbers: {numbers:?} }},",
             names.len(),
-            name.len()
+            name.len(),
+            sub_call(name)
         );
         names.push_str(name);
+        let mut slot = slots::first(name);
+        while slots[slot] != 0 {
+            slot = slots::next(slot);
+        }
+        slots[slot] = u16::try_from(index + 1).expect("few names");
     }
-    format!("static NAMES: &str = {names:?};\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\n", calls.len())
+    format!(
+        "static NAMES: &str = {names:?};\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\nstatic SLOTS: [u16; {}] = {slots:?};\n",
+        calls.len(),
+        slots.len()
+    )
 }

@@ -93,69 +93,8 @@ impl Abi {
         }
     }
 
-    /// Whether calls of the ABI can be made through another one too ([`multiplexed`]).
+    /// Whether calls of the ABI can be made through another one too (`Call::multiplexed`).
     pub(super) const fn multiplexes(self) -> bool {
         matches!(self, Self::X86)
-    }
-}
-
-/// The call through which `name` can be made as well where [`Abi::multiplexes`], and the number it is given there.
-pub(super) fn multiplexed(name: &str) -> Option<(u32, u32)> {
-    let index = MULTIPLEXED.binary_search_by(|(other, ..)| (*other).cmp(name)).ok()?;
-    MULTIPLEXED.get(index).map(|(_, by, number)| (*by, *number))
-}
-
-/// `socketcall(2)`, whose first argument is a `SYS_*` of linux/net.h.
-const SOCKETCALL: u32 = 102;
-/// `ipc(2)`, whose first argument is a number of linux/ipc.h.
-const IPC: u32 = 117;
-
-/// By name.
-const MULTIPLEXED: [(&str, u32, u32); 32] = [
-    ("accept", SOCKETCALL, 5),
-    ("accept4", SOCKETCALL, 18),
-    ("bind", SOCKETCALL, 2),
-    ("connect", SOCKETCALL, 3),
-    ("getpeername", SOCKETCALL, 7),
-    ("getsockname", SOCKETCALL, 6),
-    ("getsockopt", SOCKETCALL, 15),
-    ("listen", SOCKETCALL, 4),
-    ("msgctl", IPC, 14),
-    ("msgget", IPC, 13),
-    ("msgrcv", IPC, 12),
-    ("msgsnd", IPC, 11),
-    ("recv", SOCKETCALL, 10),
-    ("recvfrom", SOCKETCALL, 12),
-    ("recvmmsg", SOCKETCALL, 19),
-    ("recvmsg", SOCKETCALL, 17),
-    ("semctl", IPC, 3),
-    ("semget", IPC, 2),
-    ("semop", IPC, 1),
-    ("semtimedop", IPC, 4),
-    ("send", SOCKETCALL, 9),
-    ("sendmmsg", SOCKETCALL, 20),
-    ("sendmsg", SOCKETCALL, 16),
-    ("sendto", SOCKETCALL, 11),
-    ("setsockopt", SOCKETCALL, 14),
-    ("shmat", IPC, 21),
-    ("shmctl", IPC, 24),
-    ("shmdt", IPC, 22),
-    ("shmget", IPC, 23),
-    ("shutdown", SOCKETCALL, 13),
-    ("socket", SOCKETCALL, 1),
-    ("socketpair", SOCKETCALL, 8),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::{MULTIPLEXED, multiplexed};
-
-    #[test]
-    fn what_is_multiplexed_is_found_by_its_name() {
-        assert!(MULTIPLEXED.is_sorted());
-        for (name, by, number) in MULTIPLEXED {
-            assert_eq!(multiplexed(name), Some((by, number)), "{name}");
-        }
-        assert_eq!(multiplexed("sendfile"), None);
     }
 }

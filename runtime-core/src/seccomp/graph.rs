@@ -3,11 +3,9 @@
 //! Equal nodes are one node, so what two calls or two architectures have in common is there once.
 
 use super::action::Action;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// A word of `struct seccomp_data`, by its offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u8);
 
 impl Word {
@@ -24,7 +22,7 @@ impl Word {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Eq,
     Gt,
@@ -36,7 +34,7 @@ pub(super) enum Op {
 }
 
 /// One comparison of a word with a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Test {
     pub(super) word: Word,
     pub(super) op: Op,
@@ -75,7 +73,7 @@ pub(super) struct Fact(pub(super) Test, pub(super) bool);
 const FURTHEST: usize = 64;
 
 /// A node, by its place in the graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id(u32);
 
 impl Id {
@@ -84,47 +82,50 @@ impl Id {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Node {
     Return(Action),
     Branch { test: Test, yes: Id, no: Id },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
-    places: HashMap<Node, Id, BuildHasherDefault<Mixed>>,
+    /// Where each node is, by its hash: an index into `nodes` and one more, or 0.  A power of two of places, half of them empty at least.
+    places: Vec<u32>,
 }
 
-/// The hash of a node: some words, multiplied.  Who writes a profile so that many are alike makes the compilation of that profile slow.
-#[derive(Default)]
-struct Mixed(u64);
+/// As many places as most profiles need.
+const PLACES: usize = 1024;
 
-impl Hasher for Mixed {
-    fn finish(&self) -> u64 {
-        // The best bits are the upper ones, and the lower ones are asked for too.
-        self.0 ^ self.0 >> 32
+impl Default for Graph {
+    fn default() -> Self {
+        Self { nodes: Vec::with_capacity(PLACES / 2), places: vec![0; PLACES] }
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(u64::from(word));
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    /// Which variant of an enum it is.
-    fn write_isize(&mut self, word: isize) {
-        self.write_u64(word.cast_unsigned() as u64);
+impl Node {
+    /// Some words, multiplied.  Who writes a profile so that many are alike makes the compilation of that profile slow.
+    fn hash(&self) -> usize {
+        let words = match *self {
+            Self::Return(action) => [u64::from(action.0), u64::MAX],
+            Self::Branch { test, yes, no } => {
+                let (op, mask) = match test.op {
+                    Op::Eq => (0, 0),
+                    Op::Gt => (1, 0),
+                    Op::Ge => (2, 0),
+                    Op::AnyBit => (3, 0),
+                    Op::Masked(mask) => (4, mask),
+                };
+                let tested = u64::from(test.value) << 32 | u64::from(mask);
+                [tested ^ op << 8 ^ u64::from(test.word.0), u64::from(yes.0) << 32 | u64::from(no.0)]
+            }
+        };
+        let mixed = words
+            .iter()
+            .fold(0, |hash: u64, word| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        // The best bits are the upper ones.
+        (mixed >> 32) as usize
     }
 }
 
@@ -146,11 +147,35 @@ impl Graph {
     }
 
     fn add(&mut self, node: Node) -> Id {
-        let next = Id(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        *self.places.entry(node).or_insert_with(|| {
-            self.nodes.push(node);
-            next
-        })
+        let place = self.place(&node);
+        if let Some(index) = self.places[place].checked_sub(1) {
+            return Id(index);
+        }
+        let index = u32::try_from(self.nodes.len()).expect("bounded by the length of a profile");
+        self.nodes.push(node);
+        self.places[place] = index + 1;
+        if self.nodes.len() * 2 > self.places.len() {
+            self.grow();
+        }
+        Id(index)
+    }
+
+    /// Where `node` is in `places`, or the empty place that it would get.
+    fn place(&self, node: &Node) -> usize {
+        let most = self.places.len() - 1;
+        let mut place = node.hash() & most;
+        while self.places[place].checked_sub(1).is_some_and(|index| self.nodes[index as usize] != *node) {
+            place = (place + 1) & most;
+        }
+        place
+    }
+
+    fn grow(&mut self) {
+        self.places = vec![0; self.places.len() * 2];
+        for (node, number) in self.nodes.iter().zip(1..) {
+            let place = self.place(node);
+            self.places[place] = number;
+        }
     }
 
     /// Where `id` leads, past the tests at its head that `facts` decide.

@@ -10,6 +10,7 @@ mod emit;
 mod graph;
 mod order;
 mod rules;
+mod slots;
 mod syscalls;
 mod tree;
 
@@ -256,10 +257,12 @@ impl Compiler<'_> {
             return None;
         }
         // As in libseccomp's names, the numbers that once multiplexed calls of x86 got later do not count.
-        let named = self.rules.iter().flat_map(|rule| &rule.calls);
-        let numbers = named
-            .filter(|named| !abi.multiplexes() || named.multiplexed.is_none())
-            .filter_map(|named| named.call.number(abi));
+        let numbers = self
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.calls)
+            .filter(|call| !abi.multiplexes() || call.multiplexed().is_none())
+            .filter_map(|call| call.number(abi));
         numbers.max().filter(|newest| *newest != 0)
     }
 }

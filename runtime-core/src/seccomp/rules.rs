@@ -1,6 +1,6 @@
 //! The rules of a profile as one ABI sees them.
 
-use super::abi::{self, Abi};
+use super::abi::Abi;
 use super::action::Action;
 use super::condition::{Condition, Width};
 use super::graph::{Graph, Id};
@@ -8,16 +8,9 @@ use super::order;
 use super::syscalls::Call;
 use oci_spec::runtime::{LinuxSeccompArg, LinuxSyscall};
 
-/// A call that a rule names.
-pub(super) struct Named {
-    pub(super) call: Call,
-    /// How it can be made as well where that is so: the other call and its first argument.
-    pub(super) multiplexed: Option<(u32, u32)>,
-}
-
 /// A rule of the profile whose action is not the default's.
 pub(super) struct Rule<'a> {
-    pub(super) calls: Vec<Named>,
+    pub(super) calls: Vec<Call>,
     pub(super) action: Action,
     /// Several of the same argument were alternatives from the start, and so is what stands beside them.
     alternatives: Vec<&'a [LinuxSeccompArg]>,
@@ -29,7 +22,7 @@ impl<'a> Rule<'a> {
         let mut calls = Vec::with_capacity(rule.names().len());
         for name in rule.names() {
             match Call::find(name) {
-                Some(call) => calls.push(Named { call, multiplexed: abi::multiplexed(name) }),
+                Some(call) => calls.push(call),
                 None => unknown.push(name.clone()),
             }
         }
@@ -56,53 +49,57 @@ impl<'a> Rule<'a> {
 }
 
 /// One way for a call to match.
-struct Entry<'a> {
+#[derive(Clone, Copy)]
+struct Entry {
     number: u32,
+    /// Which of the rules.
+    rule: u32,
     /// Which sub-call of a multiplexed call, by its first argument.
-    sub_call: Option<u32>,
-    rule: &'a Rule<'a>,
-    /// What the rule does.
-    action: Id,
+    sub_call: Option<u8>,
 }
 
 /// What happens to each call of `abi` that some rule names, in the order of their numbers.
 pub(super) fn decisions(rules: &[&Rule], abi: Abi, default: Id, graph: &mut Graph) -> Vec<(u32, Id)> {
     let mut entries = Vec::with_capacity(rules.iter().map(|rule| rule.calls.len()).sum());
-    for rule in rules {
-        let action = graph.leaf(rule.action);
-        for named in &rule.calls {
-            let direct = named.call.number(abi).map(|number| (number, None));
-            let multiplexed = named.multiplexed.filter(|_| abi.multiplexes());
-            let ways =
-                direct.into_iter().chain(multiplexed.map(|(number, sub_call)| (number, Some(sub_call))));
-            entries.extend(ways.map(|(number, sub_call)| Entry { number, sub_call, rule, action }));
+    let mut decided = Vec::with_capacity(rules.len());
+    for (rule, index) in rules.iter().zip(0..) {
+        decided.push((*rule, graph.leaf(rule.action)));
+        for call in &rule.calls {
+            let direct = call.number(abi).map(|number| Entry { number, rule: index, sub_call: None });
+            entries.extend(direct);
+            if let Some((number, sub_call)) = call.multiplexed().filter(|_| abi.multiplexes()) {
+                entries.push(Entry { number, rule: index, sub_call: Some(sub_call) });
+            }
         }
     }
-    // Stable: among equals the order of the profile stays.
-    entries.sort_by_key(|entry| entry.number);
+    // Among equals the order of the profile stays; what one rule says of one number comes to the same in any order.
+    entries.sort_unstable_by_key(|entry| u64::from(entry.number) << 32 | u64::from(entry.rule));
     let width = abi.width();
-    entries
-        .chunk_by(|one, next| one.number == next.number)
-        .map(|group| (group[0].number, decide(group, width, default, graph)))
-        .collect()
+    let mut decisions = Vec::with_capacity(entries.len());
+    for group in entries.chunk_by(|one, next| one.number == next.number) {
+        decisions.push((group[0].number, decide(group, &decided, width, default, graph)));
+    }
+    decisions
 }
 
-fn decide(group: &[Entry], width: Width, default: Id, graph: &mut Graph) -> Id {
+/// What the rules of `group`, of `rules` with what each does, make of its number.
+fn decide(group: &[Entry], rules: &[(&Rule, Id)], width: Width, default: Id, graph: &mut Graph) -> Id {
     let mut chains = Vec::new();
     for entry in group {
-        if entry.sub_call.is_none() && entry.rule.is_unconditional() {
-            return entry.action;
+        let (rule, action) = rules[entry.rule as usize];
+        if entry.sub_call.is_none() && rule.is_unconditional() {
+            return action;
         }
-        for mut conditions in entry.rule.conditions(width) {
+        for mut conditions in rule.conditions(width) {
             if let Some(sub_call) = entry.sub_call {
                 conditions.retain(|condition| condition.argument != 0);
-                conditions.insert(0, Condition::selects(0, sub_call));
+                conditions.insert(0, Condition::selects(0, sub_call.into()));
             }
             conditions.retain(|condition| !condition.always());
             if conditions.is_empty() {
-                return entry.action;
+                return action;
             }
-            chains.push((conditions, entry.action));
+            chains.push((conditions, action));
         }
     }
     order::sort(&mut chains);
