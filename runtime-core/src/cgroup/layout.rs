@@ -4,12 +4,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use super::error::CgroupError;
 
 /// Where every distribution mounts them.
 const USUAL_PLACE: &str = "/sys/fs/cgroup";
+/// Where version 2 is below the usual place, beside version 1.
+const UNIFIED: &str = "unified";
 const OWN_CGROUPS: &str = "/proc/self/cgroup";
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// The inode number of a hierarchy's topmost directory.
@@ -144,29 +146,70 @@ impl OwnCgroups {
 
 /// Finds the hierarchies and our place in them.
 ///
-/// On a host of version 2 alone the list of mounts, long where many containers run, is not read.
+/// Where they are mounted as nearly everywhere, the list of mounts, long where many containers run, is not read.
 ///
 /// # Errors
 /// [`CgroupError::Io`] if the files in `/proc` cannot be read.
 pub fn detect() -> Result<(Layout, OwnCgroups), CgroupError> {
     let own = OwnCgroups::parse(&String::from_utf8_lossy(&read(OWN_CGROUPS)?));
-    if let Some(mount) = whole_v2() {
-        return Ok((Layout::V2(mount), own));
-    }
-    let layout = Layout::parse(&read(MOUNTS)?, &own);
+    let layout = match usual(&own, |path| Topmost::at(&Path::new(USUAL_PLACE).join(path))) {
+        Some(layout) => layout,
+        None => Layout::parse(&read(MOUNTS)?, &own),
+    };
     Ok((layout, own))
 }
 
-/// The whole version 2 hierarchy, if it is what is mounted at the usual place.
-///
-/// With another directory than the topmost mounted there, the list of mounts must tell which one it is.
-fn whole_v2() -> Option<HierarchyMount> {
-    use std::os::unix::fs::MetadataExt as _;
-    if statfs(USUAL_PLACE).ok()?.filesystem_type() != CGROUP2_SUPER_MAGIC {
-        return None;
+/// The topmost directory of a hierarchy.
+#[derive(Clone, Copy)]
+struct Topmost {
+    version: u8,
+    device: u64,
+}
+
+impl Topmost {
+    /// What is mounted at `path`, if it is a whole hierarchy.  With another directory than the topmost mounted there, the
+    /// list of mounts must tell which one it is.
+    fn at(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let version = match statfs(path).ok()?.filesystem_type() {
+            CGROUP_SUPER_MAGIC => 1,
+            CGROUP2_SUPER_MAGIC => 2,
+            _ => return None,
+        };
+        let stat = std::fs::metadata(path).ok()?;
+        (stat.ino() == TOPMOST_INODE).then(|| Self { version, device: stat.dev() })
     }
-    let topmost = std::fs::metadata(USUAL_PLACE).ok()?.ino() == TOPMOST_INODE;
-    topmost.then(|| HierarchyMount { mount_point: PathBuf::from(USUAL_PLACE), root: "/".to_owned() })
+}
+
+/// The layout, if all hierarchies are where systemd, and everybody after it, mounts them: version 2 alone at the usual place,
+/// or those of version 1 below it by their labels, and version 2 in `unified` or nowhere.
+///
+/// `at` tells what is mounted below the usual place.
+fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layout> {
+    let whole = |name: &str| HierarchyMount {
+        mount_point: if name.is_empty() { USUAL_PLACE.into() } else { Path::new(USUAL_PLACE).join(name) },
+        root: "/".to_owned(),
+    };
+    if let Some(found) = at("") {
+        return (found.version == 2).then(|| Layout::V2(whole("")));
+    }
+    let mut devices = Vec::with_capacity(own.v1.len());
+    let mut controllers = Vec::with_capacity(own.v1.len());
+    for (label, _) in &own.v1 {
+        let name = label.strip_prefix("name=").unwrap_or(label);
+        let found = at(name).filter(|found| found.version == 1 && !name.starts_with('.'))?;
+        // The same hierarchy by two names: one of them is not what it is called.
+        if devices.contains(&found.device) {
+            return None;
+        }
+        devices.push(found.device);
+        controllers.push(V1Hierarchy { label: label.clone(), mount: whole(name) });
+    }
+    match at(UNIFIED) {
+        _ if controllers.is_empty() => None,
+        Some(found) => (found.version == 2).then(|| Layout::Hybrid { controllers, unified: whole(UNIFIED) }),
+        None => Some(Layout::V1(controllers)),
+    }
 }
 
 fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
@@ -367,6 +410,57 @@ mod tests {
         assert_eq!(Layout::parse(beside.as_bytes(), &own), Layout::parse(hybrid.as_bytes(), &own));
         let circle = "1 2 0:1 / /c rw - cgroup2 cgroup2 rw\n2 1 0:1 / /c rw - cgroup2 cgroup2 rw\n";
         let _ = Layout::parse(circle.as_bytes(), &own);
+    }
+
+    /// What is at these names below the usual place.
+    fn world<'a>(found: &'a [(&'a str, u8, u64)]) -> impl Fn(&str) -> Option<Topmost> + 'a {
+        move |name| {
+            let (_, version, device) = found.iter().find(|(at, ..)| *at == name)?;
+            Some(Topmost { version: *version, device: *device })
+        }
+    }
+
+    #[test]
+    fn where_everybody_mounts_them() {
+        let own = OwnCgroups::parse(OWN);
+        assert_eq!(usual(&own, world(&[("", 2, 1)])), Some(Layout::V2(mount("/sys/fs/cgroup", "/"))));
+        let all = [("net_cls", 1, 1), ("cpu,cpuacct", 1, 2), ("memory", 1, 3), ("systemd", 1, 4)];
+        let v1 = vec![
+            v1("net_cls", "/sys/fs/cgroup/net_cls", "/"),
+            v1("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/"),
+            v1("memory", "/sys/fs/cgroup/memory", "/"),
+            v1("name=systemd", "/sys/fs/cgroup/systemd", "/"),
+        ];
+        assert_eq!(usual(&own, world(&all)), Some(Layout::V1(v1.clone())));
+        let unified = [&all[..], &[("unified", 2, 5)]].concat();
+        let hybrid = Layout::Hybrid { controllers: v1, unified: mount("/sys/fs/cgroup/unified", "/") };
+        assert_eq!(usual(&own, world(&unified)), Some(hybrid));
+    }
+
+    #[test]
+    fn otherwise_the_list_of_mounts_tells() {
+        let own = OwnCgroups::parse(OWN);
+        let all = [("net_cls", 1, 1), ("cpu,cpuacct", 1, 2), ("memory", 1, 3), ("systemd", 1, 4)];
+        assert_eq!(usual(&own, world(&all[1..])), None, "one is elsewhere, or in part");
+        assert_eq!(usual(&own, world(&[])), None);
+        assert_eq!(usual(&OwnCgroups::default(), world(&[])), None);
+        let twice = [("net_cls", 1, 1), ("cpu,cpuacct", 1, 2), ("memory", 1, 2), ("systemd", 1, 4)];
+        assert_eq!(usual(&own, world(&twice)), None, "one is not what it is called");
+        let other = [("net_cls", 1, 1), ("cpu,cpuacct", 2, 2), ("memory", 1, 3), ("systemd", 1, 4)];
+        assert_eq!(usual(&own, world(&other)), None);
+        assert_eq!(usual(&own, world(&[("", 1, 1)])), None, "one hierarchy of version 1 in the place of all");
+        let upwards = OwnCgroups::parse("1:name=..:/\n");
+        assert_eq!(usual(&upwards, world(&[("..", 1, 1)])), None);
+    }
+
+    #[test]
+    fn both_ways_agree_about_this_host() {
+        let own = OwnCgroups::parse(&String::from_utf8_lossy(&read(OWN_CGROUPS).unwrap()));
+        if let Some(layout) = usual(&own, |path| Topmost::at(&Path::new(USUAL_PLACE).join(path))) {
+            let listed = Layout::parse(&read(MOUNTS).unwrap(), &own);
+            assert_eq!(layout.v1(), listed.v1());
+            assert!(layout.v2().is_none_or(|mount| Some(mount) == listed.v2()));
+        }
     }
 
     #[test]
