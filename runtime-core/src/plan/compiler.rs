@@ -45,6 +45,9 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Steps(pub(super) Vec<Planned<ChildStep>>);
 
+/// As many steps as a container of Docker's takes, with a few to spare.
+const USUAL_STEPS: usize = 128;
+
 impl Steps {
     pub(super) fn push(&mut self, step: ChildStep, origin: impl Into<String>) {
         self.0.push(Planned { step, origin: origin.into() });
@@ -88,7 +91,7 @@ pub fn compile(loaded: &Loaded, facts: &HostFacts, options: &Options) -> Result<
 
     let profile = seccomp::compile(&input, &mut report);
     let groups = cgroups::compile(&input, &mut report);
-    let mut steps = Steps::default();
+    let mut steps = Steps(Vec::with_capacity(USUAL_STEPS));
     namespaces::child_steps(&input, &groups, &mut steps);
     rootfs::open(&input, &mut steps, &mut report);
     let mut mounted = mounts::compile(&input, &groups, &mut steps, &mut report);
