@@ -26,6 +26,8 @@ use super::{Failure, Group, Table};
 /// So many containers, and so many mounts.
 const CONTAINERS: [usize; 3] = [0, 100, 1000];
 const MOUNTS: [usize; 3] = [10, 1000, 5000];
+/// So many milliseconds of rest before each run.
+const REST: [u64; 3] = [0, 10, 100];
 /// So many at once.
 const CROWD: usize = 64;
 /// Commands beside each other where nothing is timed.
@@ -178,13 +180,36 @@ fn runtimes(options: &Options) -> impl Iterator<Item = &Contender> {
     options.contenders.iter().filter(|contender| !contender.floor)
 }
 
+/// Among runs that follow each other at once, the kernel's ways are warm: what it does once in a while is done.
+pub fn rest(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<Group, Failure> {
+    let mut tables = Vec::new();
+    for rest in REST {
+        let mut table = Table::new(Operation::Run, format!("docker-like, after {rest} ms of rest"));
+        table.fill(options.contenders.iter(), &options.growth_rounds, |contender| {
+            std::thread::sleep(Duration::from_millis(rest));
+            run(world, stopwatch, contender, "docker-like")
+        })?;
+        tables.push(table);
+    }
+    let prose = "A `run` like Docker's when no container was run for so long before, as is usual outside of benchmarks. A process that another one \
+                 moves into a cgroup of version 1 waits for a grace period of RCU then, some 10 ms; one that enters `tasks` by itself does not.";
+    Ok(Group {
+        file: "rest",
+        title: "`run` after a rest",
+        prose,
+        sizes: REST.map(|rest| format!("{rest} ms")).to_vec(),
+        tables,
+    })
+}
+
 /// One `run` of the plain bundle by the clock.
 fn run(
     world: &World,
     stopwatch: &Stopwatch,
     contender: &Contender,
+    bundle: &str,
 ) -> Result<Result<Duration, String>, Failure> {
-    let timed = world.command(contender, "plain");
+    let timed = world.command(contender, bundle);
     stopwatch.time(world, &Round { before: Vec::new(), timed, after: Vec::new() })
 }
 
@@ -199,7 +224,7 @@ pub fn containers(options: &Options, world: &World, stopwatch: &Stopwatch) -> Re
                 table.dropped.push((contender.name.clone(), words));
                 continue;
             }
-            let time = |contender: &Contender| run(world, stopwatch, contender);
+            let time = |contender: &Contender| run(world, stopwatch, contender, "plain");
             table.fill(std::iter::once(contender), &options.growth_rounds, time)?;
         }
     }
@@ -236,7 +261,7 @@ pub fn mounts(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result
         add_mounts(&top, there, count)?;
         there = count;
         let mut table = Table::new(Operation::Run, format!("plain, with {count} mounts more"));
-        let time = |contender: &Contender| run(world, stopwatch, contender);
+        let time = |contender: &Contender| run(world, stopwatch, contender, "plain");
         table.fill(options.contenders.iter(), &options.growth_rounds, time)?;
         tables.push(table);
     }

@@ -116,6 +116,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
             Growth::AtOnce => figures.groups.push(growth::at_once(&options, &world, &stopwatch)?),
             Growth::Containers => figures.groups.push(growth::containers(&options, &world, &stopwatch)?),
             Growth::Mounts => figures.groups.push(growth::mounts(&options, &world, &stopwatch)?),
+            Growth::Rest => figures.groups.push(growth::rest(&options, &world, &stopwatch)?),
         }
     }
     print!("{}", report::markdown(&options, &facts, &figures));

@@ -20,7 +20,8 @@ usage: conformance bench [options]
   --warm-up N                        rounds before that, not measured (default 3)
   --growth NAME                      memory: what created and running containers hold; at-once: 64 of run and of start at
                                      once; containers: run with 0, 100 and 1,000 containers created before; mounts: run
-                                     with 10, 1,000 and 5,000 mounts more on the host; or all (may be repeated)
+                                     with 10, 1,000 and 5,000 mounts more on the host; rest: run of docker-like when nothing
+                                     was run for 0, 10 and 100 ms before; or all (may be repeated)
   --growth-rounds N                  measured rounds of that (default 9)
   --cgroup-view auto|host|v1         v1: run everything in a mount namespace of its own in which the v2 hierarchy of
                                      a hybrid host is not seen, because crun refuses one that holds controllers;
@@ -126,10 +127,12 @@ pub enum Growth {
     Containers,
     /// Among many mounts.
     Mounts,
+    /// After a rest.
+    Rest,
 }
 
 impl Growth {
-    const ALL: [Self; 4] = [Self::Memory, Self::AtOnce, Self::Containers, Self::Mounts];
+    const ALL: [Self; 5] = [Self::Memory, Self::AtOnce, Self::Containers, Self::Mounts, Self::Rest];
 
     /// As it is asked for.
     pub const fn name(self) -> &'static str {
@@ -138,6 +141,7 @@ impl Growth {
             Self::AtOnce => "at-once",
             Self::Containers => "containers",
             Self::Mounts => "mounts",
+            Self::Rest => "rest",
         }
     }
 }
