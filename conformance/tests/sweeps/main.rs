@@ -32,10 +32,14 @@ const LIFE: Duration = Duration::from_secs(60);
 
 /// Every `step`th of the points, beginning at another one each time, or at that of `ORLOP_SWEEP_FIRST`; all of a full sweep.
 fn choose(points: &[Point], step: usize) -> Vec<&Point> {
+    if full() {
+        println!("every point");
+        return points.iter().collect();
+    }
     let wanted = std::env::var("ORLOP_SWEEP_FIRST").ok().and_then(|word| word.parse().ok());
     let first = wanted.unwrap_or(std::process::id() as usize) % step;
     println!("every {step}th point, from point {first} on (ORLOP_SWEEP_FIRST={first} tries the same ones)");
-    points.iter().enumerate().filter(|(n, _)| full() || n % step == first).map(|(_, point)| point).collect()
+    points.iter().enumerate().filter(|(n, _)| n % step == first).map(|(_, point)| point).collect()
 }
 
 /// A system call that the runtime makes.
