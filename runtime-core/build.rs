@@ -116,14 +116,11 @@ const BY_IPC: [(&str, u8); 12] = [
     ("shmget", 23),
 ];
 
-/// Marks what is made by `ipc(2)`: `seccomp::syscalls::BY_IPC`.
-const IPC_BIT: u8 = 0x80;
-
 /// How `name` can be made as well, as `Entry::sub_call` has it.
 fn sub_call(name: &str) -> u8 {
     let among =
         |calls: &[(&str, u8)]| calls.iter().find(|(other, _)| *other == name).map(|(_, number)| *number);
-    among(&BY_SOCKETCALL).or_else(|| among(&BY_IPC).map(|number| number | IPC_BIT)).unwrap_or(0)
+    among(&BY_SOCKETCALL).or_else(|| among(&BY_IPC).map(|number| number | slots::IPC)).unwrap_or(0)
 }
 
 fn main() {
@@ -158,6 +155,7 @@ fn render(calls: &BTreeMap<&str, [u32; ABIS]>) -> String {
     let mut names = String::new();
     let mut entries = String::new();
     let mut slots = [0_u16; slots::COUNT];
+    assert!(calls.len() * 2 < slots.len(), "a search ends at an empty slot, and soon");
     for (index, (name, numbers)) in calls.iter().enumerate() {
         let _ = writeln!(
             entries,

@@ -313,6 +313,9 @@ impl Options {
         if !self.growth.is_empty() && !self.bundles.iter().any(|name| name == "plain") {
             return Err(failure("--growth: wants the plain bundle too"));
         }
+        if self.growth.contains(&Growth::Rest) && !self.bundles.iter().any(|name| name == "docker-like") {
+            return Err(failure("--growth rest: wants the docker-like bundle too"));
+        }
         let floor = sibling(own, "floor");
         for needed in [&floor, &self.probe] {
             if !needed.is_file() {

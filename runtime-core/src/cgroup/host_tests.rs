@@ -548,3 +548,32 @@ fn version_2_at_the_usual_place_is_known_without_the_list_of_mounts() {
     assert_eq!(Layout::parse(&fs::read("/proc/self/mountinfo").unwrap(), &own), layout, "as the list has it");
     assert!(Path::new("/sys/fs/cgroup/cgroup.procs").exists());
 }
+
+/// The topmost directories are there, but our namespace does not call them `/`: taken so, a container would come to lie beside its
+/// caller's groups, free of their limits.
+#[test]
+fn in_a_cgroup_namespace_the_list_of_mounts_tells() {
+    if std::env::var_os(PART).is_none() {
+        if layouts().is_empty() {
+            return;
+        }
+        // In a group of our own, so that the namespace begins below the top of the hierarchy.
+        let (layout, _) = detect().unwrap();
+        let v1 = layout.v1().iter().find(|h| !h.label.contains("cpuset")).map(|h| &h.mount);
+        let mount = layout.v2().or(v1).expect("a hierarchy");
+        let group = mount.mount_point.join(format!("orlop-test-namespace-{}", std::process::id()));
+        fs::create_dir(&group).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 0 >\"$0/cgroup.procs\" && exec unshare -C -m \"$@\""]).arg(&group);
+        command.arg(std::env::current_exe().unwrap());
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run_part(command, "in_a_cgroup_namespace_the_list_of_mounts_tells");
+        }));
+        fs::remove_dir(&group).unwrap();
+        return ran.unwrap();
+    }
+    let (layout, own) = detect().unwrap();
+    assert_eq!(layout, Layout::parse(&fs::read("/proc/self/mountinfo").unwrap(), &own));
+    let mut roots = layout.v1().iter().map(|h| &h.mount).chain(layout.v2()).map(|mount| mount.root.as_str());
+    assert!(roots.any(|root| root != "/"), "{layout:?}");
+}

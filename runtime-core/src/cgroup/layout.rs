@@ -16,6 +16,9 @@ const OWN_CGROUPS: &str = "/proc/self/cgroup";
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// The inode number of a hierarchy's topmost directory.
 const TOPMOST_INODE: u64 = 1;
+const OWN_NAMESPACE: &str = "/proc/self/ns/cgroup";
+/// The inode number of the first cgroup namespace, `CGROUP_NS_INIT_INO` of linux/nsfs.h.
+const FIRST_NAMESPACE: u64 = 0xefff_fffb;
 
 /// A mounted hierarchy, or the part of it that is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,11 +155,22 @@ impl OwnCgroups {
 /// [`CgroupError::Io`] if the files in `/proc` cannot be read.
 pub fn detect() -> Result<(Layout, OwnCgroups), CgroupError> {
     let own = OwnCgroups::parse(&String::from_utf8_lossy(&read(OWN_CGROUPS)?));
-    let layout = match usual(&own, |path| Topmost::at(&Path::new(USUAL_PLACE).join(path))) {
+    let layout = match usual_here(&own) {
         Some(layout) => layout,
         None => Layout::parse(&read(MOUNTS)?, &own),
     };
     Ok((layout, own))
+}
+
+/// [`usual`] of this host.
+///
+/// In another cgroup namespace than the first the topmost directory has another name than `/`, which the list of mounts tells.
+fn usual_here(own: &OwnCgroups) -> Option<Layout> {
+    use std::os::unix::fs::MetadataExt as _;
+    if std::fs::metadata(OWN_NAMESPACE).ok()?.ino() != FIRST_NAMESPACE {
+        return None;
+    }
+    usual(own, |path| Topmost::at(&Path::new(USUAL_PLACE).join(path)))
 }
 
 /// The topmost directory of a hierarchy.
@@ -182,7 +196,7 @@ impl Topmost {
 }
 
 /// The layout, if all hierarchies are where systemd, and everybody after it, mounts them: version 2 alone at the usual place,
-/// or those of version 1 below it by their labels, and version 2 in `unified` or nowhere.
+/// or those of version 1 below it by their labels, and version 2, if it has ever been mounted, in `unified`.
 ///
 /// `at` tells what is mounted below the usual place.
 fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layout> {
@@ -197,6 +211,7 @@ fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layou
     let mut controllers = Vec::with_capacity(own.v1.len());
     for (label, _) in &own.v1 {
         let name = label.strip_prefix("name=").unwrap_or(label);
+        // A hierarchy may be named `..`.
         let found = at(name).filter(|found| found.version == 1 && !name.starts_with('.'))?;
         // The same hierarchy by two names: one of them is not what it is called.
         if devices.contains(&found.device) {
@@ -208,6 +223,8 @@ fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layou
     match at(UNIFIED) {
         _ if controllers.is_empty() => None,
         Some(found) => (found.version == 2).then(|| Layout::Hybrid { controllers, unified: whole(UNIFIED) }),
+        // It is somewhere else, or a part of it is there.
+        None if own.v2.is_some() => None,
         None => Some(Layout::V1(controllers)),
     }
 }
@@ -431,7 +448,9 @@ mod tests {
             v1("memory", "/sys/fs/cgroup/memory", "/"),
             v1("name=systemd", "/sys/fs/cgroup/systemd", "/"),
         ];
-        assert_eq!(usual(&own, world(&all)), Some(Layout::V1(v1.clone())));
+        let without_v2 = OwnCgroups { v2: None, ..own.clone() };
+        assert_eq!(usual(&without_v2, world(&all)), Some(Layout::V1(v1.clone())));
+        assert_eq!(usual(&own, world(&all)), None, "version 2 is elsewhere");
         let unified = [&all[..], &[("unified", 2, 5)]].concat();
         let hybrid = Layout::Hybrid { controllers: v1, unified: mount("/sys/fs/cgroup/unified", "/") };
         assert_eq!(usual(&own, world(&unified)), Some(hybrid));
@@ -449,6 +468,8 @@ mod tests {
         let other = [("net_cls", 1, 1), ("cpu,cpuacct", 2, 2), ("memory", 1, 3), ("systemd", 1, 4)];
         assert_eq!(usual(&own, world(&other)), None);
         assert_eq!(usual(&own, world(&[("", 1, 1)])), None, "one hierarchy of version 1 in the place of all");
+        let taken = [&all[..], &[("unified", 1, 5)]].concat();
+        assert_eq!(usual(&own, world(&taken)), None, "something of version 1 in the place of version 2");
         let upwards = OwnCgroups::parse("1:name=..:/\n");
         assert_eq!(usual(&upwards, world(&[("..", 1, 1)])), None);
     }
@@ -456,10 +477,8 @@ mod tests {
     #[test]
     fn both_ways_agree_about_this_host() {
         let own = OwnCgroups::parse(&String::from_utf8_lossy(&read(OWN_CGROUPS).unwrap()));
-        if let Some(layout) = usual(&own, |path| Topmost::at(&Path::new(USUAL_PLACE).join(path))) {
-            let listed = Layout::parse(&read(MOUNTS).unwrap(), &own);
-            assert_eq!(layout.v1(), listed.v1());
-            assert!(layout.v2().is_none_or(|mount| Some(mount) == listed.v2()));
+        if let Some(layout) = usual_here(&own) {
+            assert_eq!(layout, Layout::parse(&read(MOUNTS).unwrap(), &own));
         }
     }
 

@@ -72,8 +72,8 @@ pub(super) fn decisions(rules: &[&Rule], abi: Abi, default: Id, graph: &mut Grap
             }
         }
     }
-    // Among equals the order of the profile stays; what one rule says of one number comes to the same in any order.
-    entries.sort_unstable_by_key(|entry| u64::from(entry.number) << 32 | u64::from(entry.rule));
+    // Stable: among equals the order of the profile stays.
+    entries.sort_by_key(|entry| entry.number);
     let width = abi.width();
     let mut decisions = Vec::with_capacity(entries.len());
     for group in entries.chunk_by(|one, next| one.number == next.number) {

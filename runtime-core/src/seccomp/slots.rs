@@ -1,9 +1,12 @@
-//! Where a name stands in the hashed index of the system calls.
+//! What the table of system calls and its makers agree on: where a name stands in the hashed index, and a mark.
 //!
-//! Part of the build script too, which writes that index: it has to look where the crate will.
+//! Part of the build script too, which writes the table: it has to look where the crate will.
 
 /// Four times the names there are, so that nearly every one stands in its first place.
 pub(crate) const COUNT: usize = 2048;
+
+/// Beside the number of a sub-call: it is one of `ipc(2)`, not of `socketcall(2)`.
+pub(crate) const IPC: u8 = 0x80;
 
 /// The place in which `name` is looked for first.
 pub(crate) fn first(name: &str) -> usize {

@@ -8,16 +8,13 @@ use std::collections::BTreeMap;
 struct Entry {
     start: u16,
     len: u8,
-    /// The first argument with which x86 makes it by `socketcall(2)`, or by `ipc(2)` ([`BY_IPC`]); 0 for neither.
+    /// The first argument with which x86 makes it by `socketcall(2)`, or by `ipc(2)` ([`slots::IPC`]); 0 for neither.
     sub_call: u8,
     /// By ABI; `ABSENT` where it has no such call.
     numbers: [u32; Abi::COUNT],
 }
 
 const ABSENT: u32 = u32::MAX;
-
-/// Beside the number of a sub-call of `ipc(2)`.
-const BY_IPC: u8 = 0x80;
 
 /// The number of `socketcall(2)` on x86.
 const SOCKETCALL: u32 = 102;
@@ -69,10 +66,10 @@ impl Call {
 
     /// The call by which it can be made as well where [`Abi::multiplexes`], and the number it is given there.
     pub(super) fn multiplexed(self) -> Option<(u32, u8)> {
-        let number = self.0.sub_call & !BY_IPC;
+        let number = self.0.sub_call & !slots::IPC;
         match self.0.sub_call {
             0 => None,
-            by_ipc if by_ipc & BY_IPC != 0 => Some((IPC, number)),
+            by_ipc if by_ipc & slots::IPC != 0 => Some((IPC, number)),
             _ => Some((SOCKETCALL, number)),
         }
     }
