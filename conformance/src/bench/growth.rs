@@ -1,4 +1,4 @@
-//! What grows: a run with many containers or many mounts there already, many runs at once, what waiting containers hold.
+//! What grows: a run with many containers or many mounts there already, or after a rest, many runs at once, what waiting containers hold.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -180,7 +180,7 @@ fn runtimes(options: &Options) -> impl Iterator<Item = &Contender> {
     options.contenders.iter().filter(|contender| !contender.floor)
 }
 
-/// Among runs that follow each other at once, the kernel's ways are warm: what it does once in a while is done.
+/// `run` after a rest.  Among runs that follow each other at once, the kernel's ways are warm: what it does once in a while is done.
 pub fn rest(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<Group, Failure> {
     let mut tables = Vec::new();
     for rest in REST {
@@ -202,7 +202,7 @@ pub fn rest(options: &Options, world: &World, stopwatch: &Stopwatch) -> Result<G
     })
 }
 
-/// One `run` of the plain bundle by the clock.
+/// One `run` of the bundle by the clock.
 fn run(
     world: &World,
     stopwatch: &Stopwatch,

@@ -310,10 +310,11 @@ impl Options {
         if self.bundles.is_empty() {
             self.bundles = BUNDLES.map(str::to_owned).to_vec();
         }
-        if !self.growth.is_empty() && !self.bundles.iter().any(|name| name == "plain") {
+        let lacks = |bundle: &str| !self.bundles.iter().any(|name| name == bundle);
+        if !self.growth.is_empty() && lacks("plain") {
             return Err(failure("--growth: wants the plain bundle too"));
         }
-        if self.growth.contains(&Growth::Rest) && !self.bundles.iter().any(|name| name == "docker-like") {
+        if self.growth.contains(&Growth::Rest) && lacks("docker-like") {
             return Err(failure("--growth rest: wants the docker-like bundle too"));
         }
         let floor = sibling(own, "floor");

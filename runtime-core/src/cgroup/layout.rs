@@ -207,6 +207,11 @@ fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layou
     if let Some(found) = at("") {
         return (found.version == 2).then(|| Layout::V2(whole("")));
     }
+    let unified = at(UNIFIED);
+    // Version 2 is somewhere else, or a part of it is there, or what is there is something else.
+    if own.v1.is_empty() || unified.map_or(own.v2.is_some(), |found| found.version != 2) {
+        return None;
+    }
     let mut devices = Vec::with_capacity(own.v1.len());
     let mut controllers = Vec::with_capacity(own.v1.len());
     for (label, _) in &own.v1 {
@@ -220,13 +225,10 @@ fn usual(own: &OwnCgroups, at: impl Fn(&str) -> Option<Topmost>) -> Option<Layou
         devices.push(found.device);
         controllers.push(V1Hierarchy { label: label.clone(), mount: whole(name) });
     }
-    match at(UNIFIED) {
-        _ if controllers.is_empty() => None,
-        Some(found) => (found.version == 2).then(|| Layout::Hybrid { controllers, unified: whole(UNIFIED) }),
-        // It is somewhere else, or a part of it is there.
-        None if own.v2.is_some() => None,
-        None => Some(Layout::V1(controllers)),
-    }
+    Some(match unified {
+        Some(_) => Layout::Hybrid { controllers, unified: whole(UNIFIED) },
+        None => Layout::V1(controllers),
+    })
 }
 
 fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
